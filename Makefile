@@ -1,0 +1,56 @@
+# `make` lists the targets.  The first one that needs it makes .venv; a change of setup.cfg or
+# pyproject.toml brings it up to date.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 2
+# more words for pytest, as in: make test ARGS="-k interrupt"
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all check bench docs clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime  ## see it run user code
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.develop  ## test with the tools that are here; name what was left out
+	@echo "Tests marked slow are left to 'make test-all'; missing tools are listed at the end."
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.develop  ## install every tool, test everything, show the coverage
+	tools/install-toolchains
+	KERNEL_RUNNER_ALL_TOOLS=1 $(BIN)/python -m pytest -n $(JOBS) --cov $(ARGS)
+
+check: $(VENV)/.develop  ## format, lint, types, who imports whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench  ## measure, and print the figures
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.docs  ## build the pages into build/docs; a warning is an error
+	$(BIN)/mkdocs build --quiet --strict
+	@echo "Read build/docs/index.html"
+
+clean:  ## remove all that was made, .venv too
+	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache \
+		.import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: extras :=
+$(VENV)/.develop: extras := [test,check]
+$(VENV)/.bench:   extras := [bench]
+$(VENV)/.docs:    extras := [docs]
+$(VENV)/.%: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(extras)'
+	@touch $@

@@ -1,0 +1,300 @@
+"""What every language is: hooks that it may override, and tools that the hooks call."""
+
+import asyncio
+import logging
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from kernel_runner import prompts
+from kernel_runner.errors import NothingToRun, Unsupported
+from kernel_runner.launcher import Argv, Launcher
+from kernel_runner.messages import events
+from kernel_runner.messages.commands import Complete, Inspect, StartService
+from kernel_runner.messages.events import AnyEvent
+from kernel_runner.messages.options import TerminalSize
+from kernel_runner.process import Flow, OutputKind, Program, Streams
+from kernel_runner.question import Question
+from kernel_runner.task import Task
+from kernel_runner.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+ExitCode: TypeAlias = int
+"""As a shell counts: 0 is success, 128+n means "ended by signal n"."""
+
+QUIET_ENV: Mapping[str, str] = {
+    "TERM": "dumb",
+    "NO_COLOR": "1",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "PIP_PROGRESS_BAR": "off",
+}
+"""For programs that nobody sees in a terminal."""
+
+
+class Host(msgspec.Struct, frozen=True):
+    """What the runner gives to a language.
+
+    `env` is the environment of programs, `scratch` a private folder that goes with the runner,
+    `runtime_path` the interpreter or compiler to use instead of the one on the PATH.
+    """
+
+    launcher: Launcher
+    workspace: Workspace
+    scratch: Path
+    env: Mapping[str, str]
+    runtime_path: Path | None = None
+
+
+class BaseRunner(ABC):
+    """One language.  The core calls the hooks one at a time, in the order of the queue.
+
+    `complete`, `inspect`, `is_complete`, `interrupt` and `start_service` are the exception: they
+    are called at once, while another hook may be running.
+    """
+
+    name: ClassVar[str]
+    """The name of its file; set when it is loaded."""
+
+    aliases: ClassVar[Sequence[str]] = ()
+    """Other names that users know it by."""
+
+    extensions: ClassVar[Sequence[str]] = ()
+    """The endings of its source files, with the dot; the first one is for new files."""
+
+    command: ClassVar[str]
+    """The interpreter or compiler: what has to be installed."""
+
+    package: ClassVar[str] = ""
+    """The Debian package that has `command`."""
+
+    hello: ClassVar[str]
+    """A program that prints ``hello``; the test suite runs it."""
+
+    env: ClassVar[Mapping[str, str]] = {}
+    """What its programs find in their environment unless the client or the image says otherwise."""
+
+    output: ClassVar[OutputKind] = "pipes"
+    """Terminals where the language's programs would hold output back in a pipe."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.workspace = host.workspace
+        self._task: Task | None = None
+
+    # Hooks: what a language may override ------------------------------------------------------
+
+    async def init(self) -> None:
+        """Prepare; the loop runs, and the queue waits for this."""
+
+    async def clean_heuristic(self) -> ExitCode:
+        """Bring the work directory back to its sources."""
+        if self.has_makefile():
+            return await self.run(["make", "clean"])
+        shutil.rmtree(self.workspace.build_folder, ignore_errors=True)
+        return 0
+
+    @abstractmethod
+    async def build_heuristic(self) -> ExitCode:
+        """Compile what is in the work directory; a `Makefile` has been looked for already."""
+
+    @abstractmethod
+    async def execute_heuristic(self) -> ExitCode:
+        """Run what is in the work directory."""
+
+    async def query(self, code: str) -> ExitCode:
+        """Run a piece of source text."""
+        raise Unsupported(f"{self.name} has no query mode; use batch mode")
+
+    async def complete(self, request: Complete) -> Sequence[str]:
+        """Words that could stand at the cursor, as they would read in full."""
+        return ()
+
+    async def inspect(self, request: Inspect) -> str:
+        """The signature and help of what stands at the cursor; empty when unknown."""
+        return ""
+
+    async def is_complete(self, code: str) -> events.Completeness:
+        """Whether the code could run as it is."""
+        return events.Completeness("unknown")
+
+    async def interrupt(self, *, force: bool) -> None:
+        """Stop what runs: SIGINT for an interpreter, SIGINT to SIGKILL for a program."""
+        if self.task.activity is not None:
+            self.task.activity.interrupt(force=force)
+
+    def start_service(self, request: StartService) -> Argv | None:
+        """The program of a service that no definition file describes; None when unknown."""
+        return None
+
+    async def shutdown(self) -> None:
+        """Let go of what `init` took."""
+
+    # Tools: what a language may call ----------------------------------------------------------
+
+    @property
+    def task(self) -> Task:
+        """The request that runs now."""
+        assert self._task is not None, "tools are for hooks"
+        return self._task
+
+    @property
+    def args(self) -> Sequence[str]:
+        """The arguments that the client gave for the program."""
+        return self.task.options.args
+
+    @property
+    def cwd(self) -> Path:
+        return self.workspace.root / (self.task.options.cwd or "")
+
+    def assign(self, task: Task | None) -> None:
+        """Called by the core before and after each hook."""
+        self._task = task
+
+    async def run(
+        self, argv: Argv, *, output: OutputKind = "pipes", env: Mapping[str, str] | None = None
+    ) -> ExitCode:
+        """Run a program, streamed to the client, with the task's limits, terminal and input.
+
+        Returns when its whole process tree has ended and all its output was passed on.
+
+        Raises:
+            LaunchError: it could not be started.
+        """
+        task = self.task
+        task.check_interrupted()
+        streams = self._streams(output)
+        program = await Program.start(
+            self.host.launcher,
+            argv,
+            env=self.environment(env or {}),
+            cwd=self.cwd,
+            program_streams=streams,
+            signals=task.signals,
+        )
+        task.activity = program
+        if task.end_reason is not None:  # it came while the program was being started
+            program.interrupt(force=False)
+        watcher = self._connect(program, streams)
+        try:
+            return await self._finish(program)
+        finally:
+            if watcher is not None:
+                watcher.cancel()
+            task.activity = None
+            task.input.disconnect()
+
+    async def run_shell(self, script: str) -> ExitCode:
+        """Run a shell command that came from the client."""
+        return await self.run(["/bin/sh", "-c", script, "sh", *self.args])
+
+    async def emit(self, event: AnyEvent) -> None:
+        """Send an event of the running task; waits while the client reads too slowly."""
+        await self.task.emit(event)
+
+    async def ask(self, prompt: str, *, password: bool = False) -> str:
+        """A line from the client, without its newline; empty when it ended the input."""
+        task = self.task
+        task.check_interrupted()
+        if prompt:
+            task.output("stdout", prompt.encode())
+        question = Question()
+        task.activity = question
+        task.input.connect(question)
+        task.input.open_prompt(certain=True, is_password=password)
+        try:
+            return await question.answer
+        finally:
+            task.activity = None
+            task.input.disconnect()
+
+    def find(self, name: str) -> Path | None:
+        """Where a program of the user's PATH is; None when there is none."""
+        found = shutil.which(name, path=self.environment({}).get("PATH", os.defpath))
+        return Path(found) if found else None
+
+    @property
+    def program(self) -> Path:
+        """The interpreter or compiler: `runtime_path`, or `command` on the PATH.
+
+        Raises:
+            NothingToRun: it is not installed.
+        """
+        if self.host.runtime_path is not None:
+            return self.host.runtime_path
+        if (found := self.find(self.command)) is None:
+            hint = f"; install the Debian package {self.package}" if self.package else ""
+            raise NothingToRun(f"{self.command} is not installed{hint}")
+        return found
+
+    def sources(self) -> Sequence[Path]:
+        """The source files in the work directory, sorted."""
+        return self.workspace.sources(*self.extensions)
+
+    def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """What a program finds in its environment: the client's words win."""
+        options = self._task.options if self._task is not None else None
+        quiet = {} if options is not None and isinstance(options.tty, TerminalSize) else QUIET_ENV
+        requested = options.env if options is not None else {}
+        return {**self.env, **self.host.env, **quiet, **extra, **requested}
+
+    # How the tools work -----------------------------------------------------------------------
+
+    def _streams(self, output: OutputKind) -> Streams:
+        options = self.task.options
+        streams = Streams(self.flow(lambda: self.task))
+        match options.tty:
+            case TerminalSize():
+                streams.open_whole(options.tty)
+                return streams
+            case False:
+                output = "pipes"
+        if options.stdin == "stream" or options.stdin_bytes is not None:
+            streams.open_input("pipe")
+        else:
+            streams.open_input("null" if options.stdin == "none" else "terminal")
+        streams.open_output(output)
+        return streams
+
+    def flow(self, owner: Callable[[], Task]) -> Flow:
+        """Sends output to the task that owns it; slows the program down with its client."""
+        return Flow(
+            on_output=lambda stream, data: owner().output(stream, data),
+            is_full=lambda: owner().session.full,
+            when_room=lambda call: owner().session.when_room(call),
+            pause=lambda: owner().clock.pause(),
+        )
+
+    def _connect(self, program: Program, streams: Streams) -> asyncio.Task[None] | None:
+        if streams.input is None:
+            return None
+        self.task.input.connect(streams.input)
+        return asyncio.create_task(
+            prompts.watch(
+                program.spawned, streams.input, self.task.input, lambda: streams.last_output
+            ),
+            name="prompts",
+        )
+
+    async def _finish(self, program: Program) -> ExitCode:
+        task = self.task
+        if task.options.keep_background:
+            exited = await program.wait_keeping_background()
+        else:
+            ended = await program.wait()
+            exited = ended.exit
+            task.add_usage(ended.tree.cpu_seconds, ended.tree.max_rss_bytes)
+            if ended.tree.swept and task.end_reason is None:
+                log.info("ended with the program: %s", ", ".join(ended.tree.swept))
+        task.signal = exited.signal
+        return exited.exit_code
+
+    def has_makefile(self) -> bool:
+        """Whether the work directory is built by make."""
+        return any((self.workspace.root / name).is_file() for name in ("Makefile", "makefile"))

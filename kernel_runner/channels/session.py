@@ -1,0 +1,95 @@
+"""The session dialect (v2): one ROUTER socket, a msgpack header and a raw body in each message."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import msgspec
+import zmq
+
+from kernel_runner.channels import Receiver
+from kernel_runner.channels.agent import bind
+from kernel_runner.errors import MalformedFrames, ProtocolError
+from kernel_runner.messages.request import BadRequest, Envelope, PeerGone, Request
+from kernel_runner.messages.session_wire import (
+    Frames,
+    encode_event,
+    id_of,
+    parse_command,
+    parse_header,
+)
+from kernel_runner.zsocket import KEEPALIVE, Unreachable, ZSocket
+
+# The runner keeps what a slow client has not read; ZeroMQ itself holds only a little for each.
+OPTIONS = {zmq.ROUTER_MANDATORY: 1, zmq.SNDHWM: 32, **KEEPALIVE}
+
+
+class SessionPeer(msgspec.Struct, frozen=True):
+    """One connection to the ROUTER; equal for all messages of that connection."""
+
+    builtin_session: ClassVar[str | None] = None
+
+    routing_id: bytes
+    socket: ZSocket
+
+    def __hash__(self) -> int:
+        return hash(self.routing_id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SessionPeer) and other.routing_id == self.routing_id
+
+    def send(self, envelope: Envelope) -> bool:
+        header, body = encode_event(
+            envelope.event, request_id=envelope.id, seq=envelope.seq, t_ns=envelope.t_ns
+        )
+        try:
+            return self.socket.send([self.routing_id, header, body])
+        except Unreachable:
+            raise PeerGone from None
+
+
+class SessionChannel:
+    """Binds the ROUTER and tells its connections apart."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, max_body: int
+    ) -> None:
+        self._context = context
+        self._address = address
+        self._max_body_bytes = max_body
+        self._socket: ZSocket | None = None
+
+    def open(self, receiver: Receiver) -> Mapping[str, str]:
+        self._receiver = receiver
+        socket = ZSocket(
+            self._context.socket(zmq.ROUTER),
+            on_frames=self._receive,
+            on_writable=receiver.writable,
+            options=OPTIONS,
+        )
+        self._socket = socket
+        return {"session": bind(socket, self._address)}
+
+    def close(self, linger_ms: int) -> None:
+        if self._socket is not None:
+            self._socket.close(linger_ms)
+            self._socket = None
+
+    def _receive(self, frames: Frames) -> None:
+        assert self._socket is not None, "frames come only while the socket is open"
+        routing_id, *message = frames
+        peer = SessionPeer(routing_id, self._socket)
+        self._receiver.receive(self._read(peer, message))
+
+    def _read(self, peer: SessionPeer, frames: Frames) -> Request | BadRequest:
+        op, identity = "", None
+        try:
+            header, body = parse_header(frames)
+            op = str(header.get("op"))[:80]
+            identity = id_of(header)
+            if len(body) > self._max_body_bytes:
+                raise MalformedFrames(
+                    f"a body of {len(body)} bytes; {self._max_body_bytes} are allowed"
+                )
+            return Request(parse_command(header, body), identity, peer)
+        except ProtocolError as error:
+            return BadRequest(op, identity, peer, error.code, str(error), error.hint)

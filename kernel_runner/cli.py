@@ -1,0 +1,160 @@
+"""The command line: words in, an exit code out.  The only place that joins the rooms."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from kernel_runner import config as configuration
+from kernel_runner import langs, logs
+from kernel_runner.base import Host
+from kernel_runner.channels import Channel
+from kernel_runner.config import Config
+from kernel_runner.errors import ConfigError, KernelRunnerError, UnknownLanguage
+from kernel_runner.launcher import Launcher
+from kernel_runner.workspace import Workspace
+
+USAGE_ERROR: Final = 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m kernel_runner",
+        description="Run the commands of a client, one at a time, in the order they were sent.",
+        epilog="Each option is also an environment variable (KERNEL_RUNNER_WORK_DIR=...) and a key "
+        "of the file that --config names (work-dir = '...').  Example: python -m kernel_runner "
+        "python --in 0 --out 0 --session ipc:///tmp/kernel/session",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("language", help=f"one of: {', '.join(langs.names())}")
+    address = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
+    parser.add_argument("--in", metavar="ADDRESS", help=f"commands of agents: {address}")
+    parser.add_argument("--out", metavar="ADDRESS", help=f"events for agents: {address}")
+    parser.add_argument("--session", metavar="ADDRESS", help=f"the session dialect: {address}")
+    parser.add_argument("--bind", metavar="HOST", help="the host of addresses given as a port")
+    parser.add_argument(
+        "--plaintext", action="store_true", help="bind other hosts than loopback without keys"
+    )
+    parser.add_argument("--work-dir", metavar="DIR", help="where the user's files are")
+    parser.add_argument("--runtime-path", metavar="FILE", help="the interpreter or compiler")
+    parser.add_argument("--address-file", metavar="FILE", help="write the addresses there as JSON")
+    parser.add_argument("--max-queue-length", metavar="N", help="tasks that may wait")
+    parser.add_argument("--max-body-bytes", metavar="N", help="the size of one message")
+    parser.add_argument(
+        "--max-pending-bytes", metavar="N", help="kept for a slow client before programs wait"
+    )
+    parser.add_argument("--config", metavar="FILE", help="a TOML file with these options")
+    parser.add_argument("--debug", action="store_true", help="log more, to standard error")
+    return parser
+
+
+def main(control: socket.socket, argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal says to stop; the exit code.  `control` leads to the guardian."""
+    options, unknown = _parser().parse_known_args(argv)
+    flags = {name.replace("_", "-"): value for name, value in vars(options).items()}
+    try:
+        config = _configure(flags.pop("language"), flags, unknown)
+        return _run(config, control)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"kernel-runner: {problem}", file=sys.stderr)
+        return USAGE_ERROR
+    except KernelRunnerError as error:
+        print(f"kernel-runner: {error}", file=sys.stderr)
+        return USAGE_ERROR
+
+
+def _configure(language: str, flags: Mapping[str, str | bool], unknown: Sequence[str]) -> Config:
+    problems = [f"command line: {word!r} is not understood" for word in unknown]
+    try:
+        langs.load(language)
+    except UnknownLanguage as error:
+        problems.append(str(error))
+    try:
+        config = configuration.load(language, flags, os.environ)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _run(config: Config, control: socket.socket) -> int:
+    logs.to_stderr(logging.DEBUG if config.debug else logging.WARNING)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(config, control))
+    return 0
+
+
+def _loop_factory():  # type: ignore[no-untyped-def]
+    """uvloop where it is installed, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(config: Config, control: socket.socket) -> None:
+    import zmq
+
+    from kernel_runner.server import Server
+
+    scratch = configuration.make_scratch()
+    launcher = Launcher(control)
+    launcher.remove_at_end(scratch)
+    for address in (config.commands_at, config.events_at, config.session_at):
+        if address is not None and address.startswith("ipc://"):
+            launcher.remove_at_end(Path(address.removeprefix("ipc://")))
+    host = Host(launcher, Workspace(config.work_dir), scratch, config.env, config.runtime_path)
+    context = zmq.Context()
+    server = Server(
+        langs.load(config.language)(host),
+        _channels(config, context),
+        announce=lambda addresses: _announce(config, launcher, addresses),
+        max_queue_length=config.max_queue_length,
+        max_pending_bytes=config.max_pending_bytes,
+    )
+    try:
+        await server.serve(_stop_on_signals())
+    finally:
+        context.term()
+
+
+def _channels(config: Config, context) -> Sequence[Channel]:  # type: ignore[no-untyped-def]
+    from kernel_runner.channels.agent import AgentChannel
+    from kernel_runner.channels.session import SessionChannel
+
+    channels: list[Channel] = []
+    if config.commands_at is not None and config.events_at is not None:
+        channels.append(
+            AgentChannel(context, config.commands_at, config.events_at, config.max_body_bytes)
+        )
+    if config.session_at is not None:
+        channels.append(SessionChannel(context, config.session_at, config.max_body_bytes))
+    return channels
+
+
+def _announce(config: Config, launcher: Launcher, addresses: Mapping[str, str]) -> None:
+    line = json.dumps({name: addresses.get(name) for name in ("in", "out", "session")})
+    print(line, flush=True)
+    if config.address_file is not None:
+        launcher.remove_at_end(config.address_file)
+        config.address_file.write_text(line + "\n")
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; a second one changes nothing."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,33 @@
+"""What the client raises.
+
+ClientError
+├── RunnerNotStarted    the runner's process ended before it could be reached
+├── RunnerUnreachable   nobody answers at the address, or the answer stopped coming
+└── RequestRefused      the runner would not carry out a request: `code`, `message` and `hint`
+"""
+
+from kernel_runner.errors import ClientError
+
+
+class RunnerNotStarted(ClientError):
+    """The runner's process ended before it could be reached; the text is what it said."""
+
+
+class RunnerUnreachable(ClientError):
+    """Nobody answered in time."""
+
+    def __init__(self, address: str, seconds: float) -> None:
+        super().__init__(f"no answer from {address} within {seconds:g} s")
+
+
+class RequestRefused(ClientError):
+    """The runner would not carry out a request."""
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        super().__init__(f"{message} ({hint})" if hint else message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+__all__ = ["ClientError", "RequestRefused", "RunnerNotStarted", "RunnerUnreachable"]

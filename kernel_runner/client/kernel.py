@@ -1,0 +1,162 @@
+"""A connection to one runner: requests in, their replies out, many at a time."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Literal, TypeVar
+
+from kernel_runner.client.errors import RunnerUnreachable
+from kernel_runner.client.reply import Reply, is_terminal
+from kernel_runner.client.socket import ClientSocket
+from kernel_runner.messages import commands, events
+from kernel_runner.messages.options import Limits, StdinMode, TaskOptions, TerminalSize
+from kernel_runner.messages.session_wire import Received
+
+CONNECT_SECONDS: Final = 10.0
+
+Answer = TypeVar("Answer")
+
+
+@asynccontextmanager
+async def connect(address: str, *, session: str | None = None) -> "AsyncIterator[Kernel]":
+    """A kernel with a session of its own, or one that takes `session` over.
+
+    Raises:
+        RunnerUnreachable: nobody answered within 10 seconds.
+        RequestRefused: there is no such session.
+    """
+    kernel = Kernel(address)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await kernel.hello(session)
+        yield kernel
+    except TimeoutError as error:
+        if kernel.welcome is None:
+            raise RunnerUnreachable(address, CONNECT_SECONDS) from error
+        raise
+    finally:
+        kernel.close()
+
+
+class Kernel:
+    """Requests return at once; what comes back is awaited on the `Reply`."""
+
+    def __init__(self, address: str) -> None:
+        self._replies: dict[str, Reply] = {}
+        self._numbers = itertools.count(1)
+        self._socket = ClientSocket(address, self._receive)
+        self.welcome: events.Welcome | None = None
+        self.on_other: Callable[[Received], None] = lambda received: None
+        """Called with events that belong to no request that is open, such as logs."""
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, command: commands.Command, request_id: str | None = None) -> Reply:
+        """Send any command; without an id it gets one."""
+        request_id = request_id or f"r{next(self._numbers)}"
+        reply = self._replies[request_id] = Reply(request_id)
+        self._socket.send(command, request_id)
+        return reply
+
+    async def hello(self, session: str | None) -> None:
+        self.welcome = await self._ask(commands.Hello(session), events.Welcome)
+
+    # Queued -----------------------------------------------------------------------------------
+
+    def query(self, code: str, **options: object) -> Reply:
+        """Run source text; what it defines is kept."""
+        return self.send(commands.Query(code, task_options(**options)))  # type: ignore[arg-type]
+
+    def clean(self, script: str = "*", **options: object) -> Reply:
+        return self.send(commands.Clean(script, task_options(**options)))  # type: ignore[arg-type]
+
+    def build(self, script: str = "*", **options: object) -> Reply:
+        """Compile: ``*`` as the language does, else a shell command."""
+        return self.send(commands.Build(script, task_options(**options)))  # type: ignore[arg-type]
+
+    def execute(self, script: str = "*", **options: object) -> Reply:
+        """Run: ``*`` as the language does, else a shell command."""
+        return self.send(commands.Execute(script, task_options(**options)))  # type: ignore[arg-type]
+
+    # Immediate --------------------------------------------------------------------------------
+
+    async def input(self, text: str | bytes) -> None:
+        """Give input to the running program, as it is; returns when the kernel has taken it.
+
+        Raises:
+            RequestRefused: nobody waits for input.
+        """
+        data = text.encode() if isinstance(text, str) else text
+        await self._ask(commands.Input(data), events.Ok)
+
+    async def eof(self) -> None:
+        """End the input of the running program."""
+        await self._ask(commands.EndOfInput(), events.Ok)
+
+    async def interrupt(self, target: str | None = None, *, force: bool = False) -> None:
+        await self._ask(commands.Interrupt(target, force), events.Ok)
+
+    async def cancel(self, target: str) -> None:
+        await self._ask(commands.Cancel(target), events.Ok)
+
+    async def complete(self, code: str, cursor: int | None = None) -> Sequence[str]:
+        """How the code could go on at the cursor, counted in characters; by default its end."""
+        request = commands.Complete(code, len(code) if cursor is None else cursor)
+        return (await self._ask(request, events.Completion)).suggestions
+
+    async def status(self) -> events.Status:
+        return await self._ask(commands.GetStatus(), events.Status)
+
+    async def queue(self) -> events.QueueListing:
+        return await self._ask(commands.ListQueue(), events.QueueListing)
+
+    async def upload(self, path: str, data: bytes, *, executable: bool = False) -> None:
+        """Write a file of the work directory."""
+        await self._ask(commands.Upload(path, data, executable), events.Ok)
+
+    async def download(self, path: str) -> bytes:
+        return (await self._ask(commands.Download(path), events.File)).data
+
+    async def list_files(self, path: str = ".") -> Sequence[events.FileEntry]:
+        return (await self._ask(commands.ListFiles(path), events.Files)).entries
+
+    async def _ask(self, command: commands.Command, kind: type[Answer]) -> Answer:
+        answer = await self.send(command).answer()
+        assert isinstance(answer, kind), f"{command.op} was answered by {answer!r}"
+        return answer
+
+    def _receive(self, received: Received) -> None:
+        reply = self._replies.get(received.id or "")
+        if reply is None:
+            self.on_other(received)
+            return
+        if is_terminal(received.event):
+            del self._replies[reply.id]
+        reply.put(received)
+
+
+def task_options(
+    *,
+    run: str | None = None,
+    args: Sequence[str] = (),
+    stdin: StdinMode | bytes = "prompt",
+    wall_s: float | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+    tty: Literal[False] | tuple[int, int] | None = None,
+    keep_background: bool = False,
+) -> TaskOptions:
+    """The options of a queued request; `tty` is (rows, columns), or False for pipes."""
+    return TaskOptions(
+        run=run,
+        args=tuple(args),
+        stdin="prompt" if isinstance(stdin, bytes) else stdin,
+        stdin_bytes=stdin if isinstance(stdin, bytes) else None,
+        limits=Limits(wall_s=wall_s),
+        env=dict(env or {}),
+        cwd=cwd,
+        tty=TerminalSize(*tty) if isinstance(tty, tuple) else tty,
+        keep_background=keep_background,
+    )

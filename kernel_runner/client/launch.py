@@ -1,0 +1,73 @@
+"""Starts a runner as a process of its own and connects to it through a private folder."""
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from kernel_runner.client.errors import RunnerNotStarted
+from kernel_runner.client.kernel import Kernel, connect
+
+STOP_SECONDS: Final = 5.0
+
+
+@asynccontextmanager
+async def launch(
+    language: str,
+    *,
+    work_dir: Path | str | None = None,
+    runtime_path: Path | str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> AsyncIterator[Kernel]:
+    """A kernel of this language while the block is open; nothing of it is left afterwards.
+
+    Args:
+        work_dir: where the user's files are; without it an empty folder that goes with the block.
+        runtime_path: the interpreter or compiler, instead of the one on the PATH.
+        env: the environment of runner and programs, instead of this process's.
+
+    Raises:
+        RunnerNotStarted: with what it said.
+    """
+    with tempfile.TemporaryDirectory(prefix="kernel-runner-client-") as folder:
+        own_work_dir = Path(folder, "work")
+        own_work_dir.mkdir()
+        options = [f"--work-dir={work_dir or own_work_dir}"]
+        if runtime_path is not None:
+            options.append(f"--runtime-path={runtime_path}")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "kernel_runner", language, *options),
+            *("--in=none", "--out=none", f"--session=ipc://{folder}/session"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+        )
+        try:
+            async with connect(await _address(process)) as kernel:
+                yield kernel
+        finally:
+            await _stop(process)
+
+
+async def _address(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None and process.stderr is not None, "both are pipes"
+    if line := await process.stdout.readline():
+        return str(json.loads(line)["session"])
+    message = (await process.stderr.read()).decode(errors="replace").strip()
+    raise RunnerNotStarted(message or f"exit code {await process.wait()}")
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.communicate()

@@ -1,0 +1,116 @@
+"""What comes back for one request: its events one by one, and a result at the end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from kernel_runner.client.errors import RequestRefused
+from kernel_runner.errors import Reason
+from kernel_runner.messages import events
+from kernel_runner.messages.session_wire import Received
+
+
+class Result(msgspec.Struct, frozen=True):
+    """How a request ended, with everything it printed.
+
+    `output` has both streams in the order of arrival; a byte that is not UTF-8 shows as U+FFFD.
+    """
+
+    exit_code: int
+    reason: Reason
+    message: str | None
+    usage: events.Usage
+    stdout: str
+    stderr: str
+    output: str
+    media: tuple[events.Media, ...]
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0
+
+
+class Reply:
+    """The events of one request: iterate over it, or await `result` or `answer`.  One reader."""
+
+    def __init__(self, request_id: str) -> None:
+        self.id = request_id
+        self._events: asyncio.Queue[Received] = asyncio.Queue()
+
+    def put(self, received: Received) -> None:
+        """Called by the connection with each event of this request."""
+        self._events.put_nowait(received)
+
+    async def __aiter__(self) -> AsyncIterator[events.AnyEvent]:
+        async for received in self.received():
+            yield received.event
+
+    async def received(self) -> AsyncIterator[Received]:
+        """The events with their numbers and times; the last one is the terminal event."""
+        while True:
+            received = await self._events.get()
+            yield received
+            if is_terminal(received.event):
+                return
+
+    async def answer(self) -> events.AnyEvent:
+        """The terminal event.
+
+        Raises:
+            RequestRefused: it was an error.
+        """
+        last: events.AnyEvent | None = None
+        async for event in self:
+            last = event
+        assert last is not None, "every request has a terminal event"
+        if isinstance(last, events.Refused):
+            raise RequestRefused(last.code, last.message, last.hint)
+        return last
+
+    async def result(self) -> Result:
+        """Collect everything up to the finish of a queued request; raises as `answer` does."""
+        outputs: list[events.Output] = []
+        media: list[events.Media] = []
+        async for event in self:
+            match event:
+                case events.Output():
+                    outputs.append(event)
+                case events.Media():
+                    media.append(event)
+                case events.Refused():
+                    raise RequestRefused(event.code, event.message, event.hint)
+                case events.Finished():
+                    return _result(event, outputs, media)
+        raise AssertionError("every queued request has a finish")
+
+
+def is_terminal(event: events.AnyEvent) -> bool:
+    """Whether nothing more comes for the request."""
+    return not isinstance(
+        event,
+        events.Output
+        | events.Media
+        | events.Log
+        | events.WaitingInput
+        | events.Accepted
+        | events.Started,
+    )
+
+
+def _result(
+    finish: events.Finished, outputs: list[events.Output], media: list[events.Media]
+) -> Result:
+    def text(*streams: str) -> str:
+        return b"".join(o.data for o in outputs if o.type in streams).decode(errors="replace")
+
+    return Result(
+        exit_code=finish.exit_code,
+        reason=finish.reason,
+        message=finish.message,
+        usage=finish.usage,
+        stdout=text("stdout"),
+        stderr=text("stderr"),
+        output=text("stdout", "stderr"),
+        media=tuple(media),
+    )

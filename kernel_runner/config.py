@@ -1,0 +1,216 @@
+"""Options in, one frozen object out: command line, then environment, then file, then default.
+
+Every address, path, size and time limit of the runner is a field here, with its unit.
+"""
+
+import os
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kernel_runner.errors import ConfigError
+
+ENV_PREFIX: Final = "KERNEL_RUNNER_"
+NO_ADDRESS: Final = "none"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """How one runner runs.  An address is ``tcp://host:port``, ``ipc://path``, or None for none."""
+
+    language: str
+    commands_at: str | None = "tcp://127.0.0.1:2000"
+    events_at: str | None = "tcp://127.0.0.1:2001"
+    session_at: str | None = "tcp://127.0.0.1:2010"
+    address_file: Path | None = None
+    work_dir: Path
+    runtime_path: Path | None = None
+    debug: bool = False
+    env: Mapping[str, str] = {}
+    """The environment of programs."""
+
+    max_queue_length: int = 16_384
+    max_body_bytes: int = 64 << 20
+    max_pending_bytes: int = 8 << 20
+    """What one session keeps in memory for a slow client before its programs wait."""
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Options as people write them: text, or absent."""
+
+    commands: str | None = None
+    events: str | None = None
+    session: str | None = None
+    bind: str | None = None
+    plaintext: bool | None = None
+    work_dir: str | None = None
+    runtime_path: str | None = None
+    address_file: str | None = None
+    debug: bool | None = None
+    max_queue_length: int | None = None
+    max_body_bytes: int | None = None
+    max_pending_bytes: int | None = None
+
+
+NAMES: Final[Mapping[str, str]] = {
+    "in": "commands",
+    "out": "events",
+    **{
+        field.replace("_", "-"): field
+        for field in Options.__struct_fields__
+        if field not in ("commands", "events")
+    },
+}
+"""The name of each option on the command line and in a file, and its field."""
+
+DEFAULT_PORTS: Final = {"commands": 2000, "events": 2001, "session": 2010}
+
+
+def load(
+    language: str, flags: Mapping[str, str | bool], environment: Mapping[str, str]
+) -> Config:
+    """Put the sources together.
+
+    Args:
+        flags: options of the command line by their name; ``config`` names the file.
+
+    Raises:
+        ConfigError: with every problem of every source.
+    """
+    problems: list[str] = []
+    settings: dict[str, object] = {}
+    file = flags.get("config") or environment.get(ENV_PREFIX + "CONFIG")
+    if file:
+        settings |= _checked(_read_file(Path(str(file)), problems), str(file), problems)
+    settings |= _checked(_from_environment(environment), "environment", problems)
+    given = {name: value for name, value in flags.items() if name != "config"}
+    settings |= _checked(given, "command line", problems)
+    config = _build(language, msgspec.convert(settings, Options), environment, problems)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _read_file(path: Path, problems: list[str]) -> Mapping[str, object]:
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        problems.append(f"{path}: {error.strerror}")
+    except tomllib.TOMLDecodeError as error:
+        problems.append(f"{path}: {error}")
+    return {}
+
+
+def _from_environment(environment: Mapping[str, str]) -> Mapping[str, object]:
+    names = {ENV_PREFIX + name.upper().replace("-", "_"): name for name in NAMES}
+    return {names[key]: value for key, value in environment.items() if key in names}
+
+
+def _checked(
+    given: Mapping[str, object], source: str, problems: list[str]
+) -> dict[str, object]:
+    """The options that can be used, by field; the others become problems."""
+    settings: dict[str, object] = {}
+    for name, value in given.items():
+        if (field := NAMES.get(name)) is None:
+            problems.append(f"{source}: unknown option {name!r}; known: {', '.join(sorted(NAMES))}")
+            continue
+        try:
+            # strict=False: in the environment and on the command line all is text
+            options = msgspec.convert({field: value}, Options, strict=False)
+        except msgspec.ValidationError as error:
+            problems.append(f"{source}: {name}: {str(error).split(' - ')[0]}, not {value!r}")
+            continue
+        settings[field] = getattr(options, field)
+    return settings
+
+
+def _build(
+    language: str, options: Options, environment: Mapping[str, str], problems: list[str]
+) -> Config:
+    work_dir = Path(options.work_dir or ".").resolve()
+    if not work_dir.is_dir():
+        problems.append(f"work-dir: {work_dir} is not a folder")
+    runtime_path = Path(options.runtime_path).absolute() if options.runtime_path else None
+    if runtime_path is not None and not os.access(runtime_path, os.X_OK):
+        problems.append(f"runtime-path: {runtime_path} is not an executable file")
+    sizes = {
+        name: value
+        for name in ("max_queue_length", "max_body_bytes", "max_pending_bytes")
+        if (value := getattr(options, name)) is not None
+    }
+    for name, value in sizes.items():
+        if value <= 0:
+            problems.append(f"{name.replace('_', '-')}: has to be above 0, not {value}")
+    return Config(
+        language=language,
+        commands_at=_address("commands", options, problems),
+        events_at=_address("events", options, problems),
+        session_at=_address("session", options, problems),
+        address_file=Path(options.address_file).absolute() if options.address_file else None,
+        work_dir=work_dir,
+        runtime_path=runtime_path,
+        debug=bool(options.debug),
+        env={key: value for key, value in environment.items() if not key.startswith(ENV_PREFIX)},
+        **sizes,
+    )
+
+
+def _address(field: str, options: Options, problems: list[str]) -> str | None:
+    """The address that an option names: a port alone takes its host from ``bind``."""
+    name = next(key for key, value in NAMES.items() if value == field)
+    text: str = getattr(options, field) or str(DEFAULT_PORTS[field])
+    if text == NO_ADDRESS:
+        return None
+    if text.isdecimal():
+        host = options.bind or "127.0.0.1"
+        text = f"tcp://{f'[{host}]' if ':' in host else host}:{text}"
+    scheme, _, rest = text.partition("://")
+    match scheme:
+        case "ipc" if rest:
+            if len(rest.encode()) > 107:
+                problems.append(f"{name}: {text}: the path has more than 107 bytes")
+        case "tcp":
+            _check_tcp(name, text, rest, options, problems)
+        case _:
+            problems.append(
+                f"{name}: {text!r} is no address; write tcp://HOST:PORT, a PORT, ipc://PATH, or none"
+            )
+    return text
+
+
+def _check_tcp(
+    name: str, text: str, rest: str, options: Options, problems: list[str]
+) -> None:
+    host, _, port = rest.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        problems.append(f"{name}: {text!r} is no address; write tcp://HOST:PORT, PORT 0 for any")
+    elif not options.plaintext and not is_loopback(host.strip("[]")):
+        problems.append(
+            f"{name}: {text} can be reached from other machines, and whoever reaches it can run "
+            "code; bind 127.0.0.1, or say --plaintext on a network that is private"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the address; a name that is not an address does not count."""
+    if host == "localhost":
+        return True
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            packed = socket.inet_pton(family, host)
+        except OSError:
+            continue
+        return packed[0] == 127 if family == socket.AF_INET else packed == b"\0" * 15 + b"\1"
+    return False
+
+
+def make_scratch() -> Path:
+    """A private folder for what the runner writes beside the work directory."""
+    return Path(tempfile.mkdtemp(prefix="kernel-runner-"))

@@ -1,0 +1,304 @@
+"""Requests in from every channel; to the queue those that wait in line, all others served at once.
+
+It never waits: not for user code, a lock or a send.  What takes time becomes a task of the group.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Coroutine
+from typing import Any, Final, assert_never
+
+from kernel_runner import __version__
+from kernel_runner.base import BaseRunner
+from kernel_runner.errors import InputFull, KernelRunnerError, NoPrompt, WorkspaceError
+from kernel_runner.messages import commands, events
+from kernel_runner.messages.request import BadRequest, Peer, Request
+from kernel_runner.outbox import Outbox, Session
+from kernel_runner.task import Task
+from kernel_runner.task_queue import QueueFull, TaskQueue
+
+NEVER_RAN: Final = 127
+FEATURES: Final = ("batch", "query", "input", "files", "tty", "cancel")
+
+log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """The receiver of all channels.  `state` tells what the runner is doing beside the queue."""
+
+    def __init__(
+        self, runner: BaseRunner, queue: TaskQueue, outbox: Outbox, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._runner = runner
+        self._queue = queue
+        self._outbox = outbox
+        self._tasks = tasks
+        self._started_at = time.time()
+        self._seen: dict[str, set[str]] = {}
+        self.state: str | None = "initializing"
+
+    # What a channel calls ---------------------------------------------------------------------
+
+    def receive(self, request: Request | BadRequest) -> None:
+        if isinstance(request, BadRequest):
+            self._refuse_bad(request)
+        elif isinstance(request.command, commands.QUEUED):
+            self._enqueue(request.command, request)
+        else:
+            self._serve(request.command, request)
+
+    def attach(self, peer: Peer) -> None:
+        if (session := self._outbox.session_of(peer)) is not None:
+            session.attach(peer)
+
+    def detach(self, peer: Peer) -> None:
+        if (session := self._outbox.session_of(peer)) is not None:
+            session.detach()
+
+    def writable(self) -> None:
+        self._outbox.pump()
+
+    # What waits in line -----------------------------------------------------------------------
+
+    def _enqueue(self, command: commands.QueuedCommand, request: Request) -> None:
+        session = self._outbox.session_of(request.peer)
+        if session is None:
+            hint = "say hello first, so that there is a session for the events"
+            self._refuse(request, "no-session", "this connection has no session", hint)
+            return
+        if request.id in self._seen.setdefault(session.name, set()):
+            self._refuse(request, "duplicate-id", f"id {request.id!r} was used in this session")
+            return
+        task = Task(command, request.id, session)
+        if (problem := _problem_of(command)) is not None:
+            _end_unrun(task, "bad-request", problem)
+            return
+        try:
+            position = self._queue.put(task)
+        except QueueFull:
+            _end_unrun(task, "queue-full", "the queue is full; wait for tasks to finish")
+            return
+        if request.peer.builtin_session is None:
+            self._seen[session.name].add(request.id)
+        task.post(events.Accepted(position))
+
+    def cancel_all(self) -> None:
+        """Answer whatever still waits: the runner stops."""
+        for task in list(self._queue.waiting()):
+            _end_unrun(task, "cancelled", "the runner was shut down")
+
+    def _cancel(self, request: Request, target: str) -> None:
+        session = self._outbox.session_of(request.peer)
+        name = session.name if session is not None else None
+        task = self._queue.find(target, name)
+        if task is None:
+            self._refuse(request, "not-found", f"no request {target!r} waits or runs")
+            return
+        if task is self._queue.running:
+            self._interrupt(task, "cancelled", force=False)
+        else:
+            self._queue.take_out(task)
+            _end_unrun(task, "cancelled", "it was taken from the queue")
+        self._answer(request, events.Ok())
+
+    def _interrupt_running(self, request: Request, target: str | None, *, force: bool) -> None:
+        running = self._queue.running
+        if target is not None and (running is None or running.identity != target):
+            self._refuse(request, "not-running", f"request {target!r} does not run now")
+            return
+        if running is not None:
+            self._interrupt(running, "interrupted", force=force)
+        self._answer(request, events.Ok())
+
+    def _interrupt(self, task: Task, reason: Any, *, force: bool) -> None:
+        task.end_reason = task.end_reason or reason
+        self._spawn(self._runner.interrupt(force=force), "interrupt")
+
+    # What is served at once -------------------------------------------------------------------
+
+    def _serve(self, command: commands.ImmediateCommand, request: Request) -> None:
+        match command:
+            case commands.Input(data=data):
+                self._feed(request, data)
+            case commands.EndOfInput():
+                self._feed(request, None)
+            case commands.Complete() | commands.Inspect() | commands.IsComplete():
+                self._spawn(self._look_up(command, request), command.op)
+            case commands.Interrupt(target=target, force=force):
+                self._interrupt_running(request, target, force=force)
+            case commands.Cancel(target=target):
+                self._cancel(request, target)
+            case commands.GetStatus():
+                self._answer(request, self._status())
+            case commands.ListQueue():
+                self._answer(request, self._listing())
+            case commands.HostEvent(type=kind, data=data):
+                log.warning("the host reports %s: %s", kind, data)
+                self._answer(request, events.Ok())
+            case (
+                commands.StartService()
+                | commands.ShutdownService()
+                | commands.ListServices()
+                | commands.StartModelService()
+            ):
+                self._answer(request, _no_service(command))
+            case commands.Hello():
+                self._hello(command, request)
+            case commands.Acknowledge():
+                self._answer(request, events.Ok())
+            case commands.Upload() | commands.Download() | commands.ListFiles():
+                self._spawn(self._file(command, request), command.op)
+            case _:
+                assert_never(command)
+
+    def _feed(self, request: Request, data: bytes | None) -> None:
+        running = self._queue.running
+        try:
+            if running is None:
+                raise NoPrompt("nothing runs that could take input; it was not kept")
+            if data is None:
+                running.input.end()
+                self._answer(request, events.Ok())
+                return
+            taken = running.input.feed(data)
+        except (NoPrompt, InputFull) as error:
+            code = "no-prompt" if isinstance(error, NoPrompt) else "input-full"
+            self._refuse(request, code, str(error))
+            return
+        taken.add_done_callback(lambda _: self._answer(request, events.Ok()))
+
+    async def _look_up(self, command: commands.LookUp, request: Request) -> None:
+        answer: events.AnyEvent
+        try:
+            match command:
+                case commands.Complete():
+                    answer = events.Completion(list(await self._runner.complete(command)))
+                case commands.Inspect():
+                    answer = events.Inspection(await self._runner.inspect(command))
+                case commands.IsComplete(code=code):
+                    answer = await self._runner.is_complete(code)
+        except KernelRunnerError as error:
+            self._refuse(request, "failed", str(error))
+            return
+        self._answer(request, answer)
+
+    async def _file(self, command: commands.FileCommand, request: Request) -> None:
+        workspace = self._runner.workspace
+        try:
+            match command:
+                case commands.Upload(path=path, data=data, executable=executable):
+                    await asyncio.to_thread(workspace.write, path, data, executable=executable)
+                    self._answer(request, events.Ok())
+                case commands.Download(path=path):
+                    content = await asyncio.to_thread(workspace.read, path)
+                    self._answer(request, events.File(path, content))
+                case commands.ListFiles(path=path):
+                    entries = await asyncio.to_thread(workspace.entries, path)
+                    self._answer(request, events.Files(path, entries))
+        except WorkspaceError as error:
+            self._refuse(request, error.code, str(error), "give a path below the work directory")
+
+    def _hello(self, command: commands.Hello, request: Request) -> None:
+        session = self._session_for(command, request)
+        if session is None:
+            return
+        self._answer(
+            request,
+            events.Welcome(
+                session=session.name,
+                language=self._runner.name,
+                runner_version=__version__,
+                features=list(FEATURES),
+                next_seq=session.next_seq,
+            ),
+        )
+        self._outbox.take_over(session, request.peer)
+
+    def _session_for(self, command: commands.Hello, request: Request) -> Session | None:
+        if command.session is None:
+            return self._outbox.open_session(None)
+        session = self._outbox.find_session(command.session)
+        if session is None:
+            self._refuse(request, "no-session", f"there is no session {command.session!r}")
+        elif command.after_seq is not None and command.after_seq < session.sent_seq:
+            text = f"events after {command.after_seq} were sent and forgotten"
+            self._refuse(request, "forgotten", text, f"ask for {session.sent_seq} or none")
+            return None
+        return session
+
+    # Answers ----------------------------------------------------------------------------------
+
+    def _answer(self, request: Request, event: events.AnyEvent) -> None:
+        self._outbox.answer(request.peer, event, request.id)
+
+    def _refuse(self, request: Request, code: str, message: str, hint: str = "") -> None:
+        self._answer(request, events.Refused(request.command.op, code, message, hint))
+
+    def _refuse_bad(self, bad: BadRequest) -> None:
+        """A queued op ends with its finish message whatever its body was; others with an error."""
+        answer = commands.FINISH_OF_OP.get(bad.op)
+        session = self._outbox.session_of(bad.peer)
+        if answer is None or session is None or bad.id is None:
+            refusal = events.Refused(bad.op, bad.code, bad.message, bad.hint)
+            self._outbox.answer(bad.peer, refusal, bad.id)
+            return
+        finish = events.Finished(answer, NEVER_RAN, "bad-request", message=bad.message)
+        session.post(finish, bad.id)
+
+    def _status(self) -> events.Status:
+        running = self._queue.running
+        busy = "busy" if running is not None else "idle"
+        return events.Status(
+            started_at=self._started_at,
+            state=self.state or busy,
+            language=self._runner.name,
+            runner_version=__version__,
+            queue_length=len(self._queue),
+            running=running.identity if running is not None else None,
+            pid=os.getpid(),
+        )
+
+    def _listing(self) -> events.QueueListing:
+        running = self._queue.running
+        return events.QueueListing(
+            running=_entry(running) if running is not None else None,
+            waiting=[_entry(task) for task in self._queue.waiting()],
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.create_task(work, name=name)
+
+
+def _entry(task: Task) -> events.QueueEntry:
+    return events.QueueEntry(task.identity, task.command.op, task.session.name)
+
+
+def _end_unrun(task: Task, reason: Any, message: str) -> None:
+    task.post(events.Finished(task.command.answer, NEVER_RAN, reason, message=message))
+
+
+def _problem_of(command: commands.QueuedCommand) -> str | None:
+    """Why the options of a request cannot be kept; better said than silently not done."""
+    limits = command.options.limits
+    if limits.wall_s is not None and not limits.wall_s > 0:
+        return f"limits.wall_s has to be above 0, not {limits.wall_s:g}"
+    for name in ("cpu_s", "memory_bytes", "output_bytes", "processes", "file_bytes", "open_files"):
+        if getattr(limits, name) is not None:
+            return f"limits.{name} is not enforced by this version; leave it out"
+    return None
+
+
+def _no_service(command: commands.ServiceCommand) -> events.AnyEvent:
+    match command:
+        case commands.StartService(name=name):
+            return events.ServiceResult("failed", f"no service {name!r} is defined here")
+        case commands.StartModelService(name=name):
+            return events.ModelServiceResult("failed", f"no service {name!r} is defined here")
+        case commands.ListServices():
+            return events.AppsResult("done", [])
+        case commands.ShutdownService(name=name):
+            return events.Refused(command.op, "not-found", f"no service {name!r} runs")
+        case _:
+            assert_never(command)

@@ -1,0 +1,147 @@
+"""What can go wrong with us, as a tree; what a program did is data, not one of these.
+
+KernelRunnerError
+├── ConfigError            wrong options, all of them together
+├── UnknownLanguage
+├── ProtocolError          what arrived is not one of our messages
+│   ├── MalformedFrames
+│   ├── UnknownCommand
+│   └── MalformedBody
+├── TaskError              a request could not be carried out; ends it with a reason
+│   ├── NothingToRun
+│   ├── Unsupported
+│   ├── LaunchError
+│   └── InterpreterDied
+├── WorkspaceError         a file name that leads out of the work directory, or no such file
+├── NoPrompt               input that nobody asked for
+├── InputFull
+└── ClientError            the client's side: see `kernel_runner.client.errors`
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+Reason = Literal[
+    "completed",
+    "error",
+    "interrupted",
+    "cancelled",
+    "timeout",
+    "cpu-limit",
+    "memory-limit",
+    "output-limit",
+    "jail-violation",
+    "crashed",
+    "skipped",
+    "not-found",
+    "unsupported",
+    "bad-request",
+    "queue-full",
+]
+"""How a task ended, see docs/protocol.md, section 3."""
+
+
+class KernelRunnerError(Exception):
+    """Base class of every error of ours; its text is a sentence for the reader."""
+
+
+class ConfigError(KernelRunnerError):
+    """Options that cannot be used; `problems` holds one sentence for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class UnknownLanguage(KernelRunnerError):
+    """There is no such language."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(f"no language {name!r}; known: {', '.join(known)}")
+
+
+class ProtocolError(KernelRunnerError):
+    """What arrived is not one of our messages."""
+
+    code = "bad-request"
+    hint = "see docs/protocol.md"
+
+
+class MalformedFrames(ProtocolError):
+    """A message of the wrong number of frames, or with a first frame that cannot be read."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"not a message: {reason}")
+
+
+class UnknownCommand(ProtocolError):
+    """The op of the message is none of ours."""
+
+    code = "unknown-op"
+
+    def __init__(self, op: str) -> None:
+        super().__init__(f"unknown op {op[:80]!r}")
+
+
+class MalformedBody(ProtocolError):
+    """The op is known, its body or a field of its header is not what it has to be."""
+
+    def __init__(self, op: str, reason: str) -> None:
+        super().__init__(f"{op}: {reason}")
+
+
+class TaskError(KernelRunnerError):
+    """A request could not be carried out; it ends with `reason` and `exit_code`."""
+
+    reason: ClassVar[Reason] = "crashed"
+    exit_code: int = 127
+
+
+class NothingToRun(TaskError):
+    """The heuristic found nothing to build or run."""
+
+    reason = "not-found"
+
+
+class Unsupported(TaskError):
+    """This language has no such mode."""
+
+    reason = "unsupported"
+
+
+class LaunchError(TaskError):
+    """A program could not be started: 127 when it is not there, else 126, as a shell counts."""
+
+    reason = "not-found"
+
+    def __init__(self, what: str, strerror: str, exit_code: int) -> None:
+        super().__init__(f"cannot start {what}: {strerror}")
+        self.exit_code = exit_code
+
+
+class InterpreterDied(TaskError):
+    """The interpreter of query mode ended in the middle of a task; its state is lost."""
+
+    def __init__(self, name: str, how: str, exit_code: int) -> None:
+        super().__init__(f"the {name} interpreter {how}; its state is lost, the next task gets a new one")
+        self.exit_code = exit_code
+
+
+class WorkspaceError(KernelRunnerError):
+    """A file of the work directory could not be read, written or listed."""
+
+    def __init__(self, code: str, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.code = code
+
+
+class NoPrompt(KernelRunnerError):
+    """Input came while no program was waiting for it; it was not kept."""
+
+
+class InputFull(KernelRunnerError):
+    """More input is waiting for the program than the runner keeps."""
+
+
+class ClientError(KernelRunnerError):
+    """Base class of what the client raises."""

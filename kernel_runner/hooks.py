@@ -1,0 +1,126 @@
+"""A task in, its finish out: calls the language's hook for a command and survives it.
+
+The only broad `except` of the runner is here, and the state of builds, which belongs to a run.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final, assert_never
+
+from kernel_runner.base import BaseRunner, ExitCode
+from kernel_runner.errors import Reason, TaskError
+from kernel_runner.messages import events
+from kernel_runner.messages.commands import Build, Clean, Execute, Query
+from kernel_runner.task import Task
+
+MAX_FAILED_BUILDS: Final = 1_000
+"""Runs whose failed build is remembered: the oldest is forgotten."""
+ENDED_BY_US: Final = 124
+"""The exit code when a limit or a cancel ended a program that then left with 0; as timeout(1)."""
+NEVER_RAN: Final = 127
+
+log = logging.getLogger(__name__)
+
+
+class Hooks:
+    """Runs one task at a time; never raises but when it is cancelled."""
+
+    def __init__(self, runner: BaseRunner) -> None:
+        self._runner = runner
+        self._failed_builds: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    async def run(self, task: Task) -> None:
+        """Run a task to its end and post its finish."""
+        await task.session.room()
+        task.start()
+        self._runner.assign(task)
+        try:
+            exit_code = await self._call(task)
+            if not isinstance(exit_code, int):
+                raise TypeError(f"a hook returned {exit_code!r} instead of an exit code")
+            self._finish(task, exit_code, "completed", None)
+        except TaskError as error:
+            self._finish(task, error.exit_code, error.reason, str(error))
+        except asyncio.CancelledError:
+            task.end_reason = "cancelled"
+            self._finish(task, ENDED_BY_US, "cancelled", "the runner was shut down")
+            raise
+        except Exception as error:
+            log.exception("the %s runner failed on %s", self._runner.name, task.command.op)
+            self._finish(task, 1, "crashed", f"{type(error).__name__}: {error}")
+        finally:
+            self._runner.assign(None)
+
+    async def _call(self, task: Task) -> ExitCode:
+        runner, run = self._runner, task.options.run
+        key = (task.session.name, run) if run is not None else None
+        match task.command:
+            case Clean(script=script):
+                return await self._step(script, runner.clean_heuristic)
+            case Build(script=script):
+                exit_code = NEVER_RAN
+                try:
+                    exit_code = await self._step(script, self._build_heuristic)
+                finally:
+                    self._remember_build(key, failed=exit_code != 0)
+                return exit_code
+            case Execute(script=script):
+                if key in self._failed_builds:
+                    raise Skipped("the build of this run failed")
+                return await self._step(script, runner.execute_heuristic)
+            case Query(code=code):
+                return await runner.query(code)
+            case _:
+                assert_never(task.command)
+
+    async def _step(self, script: str, heuristic: Callable[[], Awaitable[ExitCode]]) -> ExitCode:
+        """``""`` skips, ``"*"`` lets the language decide, anything else is a shell command."""
+        match script:
+            case "":
+                return 0
+            case "*":
+                return await heuristic()
+            case _:
+                return await self._runner.run_shell(script)
+
+    async def _build_heuristic(self) -> ExitCode:
+        """A `Makefile` is what its author wants to be used, in any language."""
+        if self._runner.has_makefile():
+            log.info("found a Makefile: running make")
+            return await self._runner.run(["make"])
+        return await self._runner.build_heuristic()
+
+    def _remember_build(self, key: tuple[str, str] | None, *, failed: bool) -> None:
+        if key is None:
+            return
+        self._failed_builds.pop(key, None)
+        if failed:
+            self._failed_builds[key] = None
+            if len(self._failed_builds) > MAX_FAILED_BUILDS:
+                self._failed_builds.popitem(last=False)
+
+    def _finish(self, task: Task, exit_code: ExitCode, reason: Reason, message: str | None) -> None:
+        usage = task.stop()
+        reason = task.end_reason or reason
+        if reason not in ("completed", "error", "interrupted") and exit_code == 0:
+            exit_code = ENDED_BY_US
+        task.post(
+            events.Finished(
+                type=task.command.answer,
+                exit_code=exit_code & 0xFF,
+                reason=reason,
+                usage=usage,
+                signal=task.signal,
+                signals=tuple(task.signals),
+                message=task.message or message,
+                traceback=task.traceback,
+            )
+        )
+
+
+class Skipped(TaskError):
+    """The build of the same run failed."""
+
+    reason = "skipped"

@@ -1,0 +1,311 @@
+"""One running driver: cells and questions in, its events out; see docs/drivers.md."""
+
+import asyncio
+import base64
+import json
+import logging
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kernel_runner import prompts, streams
+from kernel_runner.errors import InterpreterDied, LaunchError
+from kernel_runner.langs._frames import Frame, FrameReader, MalformedFrame, encode
+from kernel_runner.launcher import Argv, Launcher
+from kernel_runner.messages import events
+from kernel_runner.process import STEP_SECONDS, Flow, Program, Streams
+from kernel_runner.task import Task
+
+COMMAND_FD: Final = 3
+EVENT_FD: Final = 4
+READY_SECONDS: Final = 30.0
+TEXT_TYPES: Final = ("text/", "image/svg+xml", "application/json", "application/javascript")
+
+log = logging.getLogger(__name__)
+
+
+class Driver:
+    """Started by `start`, ended by `stop`; the state of the user's code lives as long."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._loop = asyncio.get_running_loop()
+        self._frames = FrameReader()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._done: asyncio.Future[Frame] | None = None
+        self._answers: dict[str, asyncio.Future[Frame]] = {}
+        self._owner: Task | None = None
+        self._interrupts = 0
+        self._killer: asyncio.TimerHandle | None = None
+        self._held: list[tuple[events.StreamName, bytes]] = []
+        self._draining = False
+        self._early: list[tuple[events.StreamName, bytes]] = []
+        self.alive = False
+
+    @classmethod
+    async def start(
+        cls,
+        launcher: Launcher,
+        command: Argv,
+        name: str,
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+    ) -> "Driver":
+        """Start it and return when it can take code.
+
+        Raises:
+            LaunchError: it could not be started.
+            InterpreterDied: it ended at once, or was not ready in time.
+        """
+        driver = cls(name)
+        await driver._launch(launcher, command, env, cwd)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await driver._ready
+        except BaseException as error:
+            await driver.stop()
+            if isinstance(error, TimeoutError):
+                raise InterpreterDied(name, "did not get ready", 127) from error
+            raise
+        return driver
+
+    async def _launch(
+        self, launcher: Launcher, command: Argv, env: Mapping[str, str], cwd: Path
+    ) -> None:
+        self._streams = raw = Streams(self._flow())
+        raw.open_input("terminal")
+        raw.open_output("pipes")
+        commands_out, commands_in = streams.open_input_pipe()
+        events_in, events_out = streams.open_output_pipe()
+        raw.give(commands_in, COMMAND_FD)
+        raw.give(events_out, EVENT_FD)
+        self._commands = streams.PipeInput(commands_out)
+        self._events = streams.OutputReader(events_in, self._receive)
+        raw.readers.append(self._events)
+        try:
+            self._program = await Program.start(
+                launcher,
+                [*command, str(COMMAND_FD), str(EVENT_FD)],
+                env=env,
+                cwd=cwd,
+                program_streams=raw,
+                signals=[],
+            )
+        except LaunchError:
+            self._commands.close()
+            raise
+        self.alive = True
+        self._program.spawned.exited.add_done_callback(lambda _: self._lost())
+
+    def _flow(self) -> Flow:
+        return Flow(
+            on_output=self._raw_output,
+            is_full=lambda: self._owner is not None and self._owner.session.full,
+            when_room=lambda call: self._owner and self._owner.session.when_room(call),
+            pause=lambda: self._owner.clock.pause() if self._owner is not None else lambda: None,
+        )
+
+    # One cell ---------------------------------------------------------------------------------
+
+    async def run(self, code: str, task: Task) -> int:
+        """Run one cell as `task`; its exit code.
+
+        Raises:
+            InterpreterDied: the process ended before the cell did.
+        """
+        self._owner, self._interrupts = task, 0
+        self._program.signals = task.signals
+        self._done = self._loop.create_future()
+        self._emit_early(task)
+        side = self._streams.input
+        assert isinstance(side, streams.TerminalInput)
+        task.input.connect(side)
+        watcher = asyncio.create_task(
+            prompts.watch(
+                self._program.spawned, side, task.input, lambda: self._streams.last_output
+            ),
+            name="prompts",
+        )
+        try:
+            self._tell(Frame("code", code.encode(errors="surrogatepass")))
+            return self._report(await self._done, task)
+        finally:
+            watcher.cancel()
+            self._done = None
+            if self._killer is not None:
+                self._killer.cancel()
+            self._streams.read_normally()
+            if self.alive:
+                side.forget()
+
+    def _report(self, done: Frame, task: Task) -> int:
+        keys = done.keys
+        task.add_usage(int(keys.get("cpu_us", 0)) / 1e6, int(keys.get("rss_kib", 0)) * 1024)
+        if keys.get("reason") == "error":
+            task.end_reason = task.end_reason or "error"
+        return int(keys.get("exit", 0))
+
+    def interrupt(self, *, force: bool) -> None:
+        """SIGINT keeps the state; a second one, or `force`, climbs and loses it."""
+        self._interrupts += 1
+        if force or self._interrupts > 1:
+            self._program.interrupt(force=force)
+            return
+        self._streams.read_late()
+        self._program.signals.append("SIGINT")
+        self._program.spawned.signal(signal.SIGINT, "group")
+
+    def stop_for_limit(self) -> None:
+        self.interrupt(force=False)
+        self._killer = self._loop.call_later(
+            STEP_SECONDS, lambda: self._program.interrupt(force=True)
+        )
+
+    # Questions --------------------------------------------------------------------------------
+
+    async def ask(self, question: Frame, serial: str) -> Frame:
+        """The answer to a question about code; cancel it when it takes too long."""
+        self._answers[serial] = answer = self._loop.create_future()
+        try:
+            self._tell(question)
+            return await answer
+        finally:
+            del self._answers[serial]
+
+    async def stop(self) -> None:
+        """End the process and all it started."""
+        self._commands.close()
+        if not self._program.spawned.ended.done():
+            self._program.spawned.sweep()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STEP_SECONDS):
+                    await asyncio.shield(self._program.spawned.ended)
+        self._streams.close()
+
+    # What comes from the process --------------------------------------------------------------
+
+    def _tell(self, frame: Frame) -> None:
+        self._commands.feed(encode(frame))
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            for frame in self._frames.feed(data):
+                self._handle(frame)
+        except MalformedFrame as error:
+            log.error("the %s driver broke its protocol: %s", self._name, error)
+            self._program.interrupt(force=True)
+        self._streams.check_room()
+
+    def _handle(self, frame: Frame) -> None:
+        if "drain" in frame.keys:
+            self._drain_raw()
+        match frame.type:
+            case "stdout" | "stderr":
+                self._output("stdout" if frame.type == "stdout" else "stderr", frame.body)
+            case "media":
+                self._post(_media(frame.body))
+            case "waiting":
+                self._open_prompt(is_password=frame.keys.get("password") == "1")
+            case "error":
+                if self._owner is not None:
+                    self._owner.traceback = msgspec.json.decode(
+                        frame.body, type=events.ErrorDetails
+                    )
+            case "done":
+                self._drain_raw()
+                self._resolve(self._done, frame)
+            case "ready":
+                self._resolve(self._ready, None)
+            case "completion" | "inspection" | "completeness":
+                self._resolve(self._answers.get(frame.keys.get("serial", "")), frame)
+            case "log":
+                level = logging.getLevelNamesMapping().get(
+                    frame.keys.get("level", "info").upper(), logging.INFO
+                )
+                log.log(level, "%s", frame.body.decode(errors="replace"))
+            case other:
+                raise MalformedFrame(f"unknown frame type {other!r}")
+
+    def _drain_raw(self) -> None:
+        """Pass on what C code and child processes have written before this moment."""
+        self._release_held()
+        self._draining = True
+        for reader in self._streams.readers:
+            if reader is not self._events:
+                reader.drain()
+        self._draining = False
+
+    def _raw_output(self, stream: events.StreamName, data: bytes) -> None:
+        """Output past the driver: behind the frames that were written when there was none yet."""
+        if self._draining:
+            self._output(stream, data)
+            return
+        self._held.append((stream, data))
+        self._events.drain()
+        self._release_held()
+
+    def _release_held(self) -> None:
+        held, self._held = self._held, []
+        for stream, data in held:
+            self._output(stream, data)
+
+    def _output(self, stream: events.StreamName, data: bytes) -> None:
+        self._streams.last_output = self._loop.time()
+        if self._owner is None:
+            self._early.append((stream, data))
+        else:
+            self._owner.output(stream, data)
+
+    def _post(self, event: events.AnyEvent) -> None:
+        if self._owner is not None:
+            self._owner.post(event)
+
+    def _emit_early(self, task: Task) -> None:
+        """What was printed before the first cell belongs to that."""
+        for stream, data in self._early:
+            task.output(stream, data)
+        self._early.clear()
+
+    def _open_prompt(self, *, is_password: bool) -> None:
+        if self._owner is not None and self._done is not None:
+            self._owner.input.open_prompt(certain=True, is_password=is_password)
+
+    def _lost(self) -> None:
+        """The process has ended: whoever waits for it is told."""
+        self.alive = False
+        self._commands.close()
+        exited = self._program.spawned.exited.result()
+        if exited.background:
+            self._program.spawned.sweep()
+        self._streams.drain()
+        if exited.signal is not None:
+            how = f"was killed by {signal.Signals(exited.signal).name}"
+        else:
+            how = f"ended with exit code {exited.exit_code}"
+        died = InterpreterDied(self._name, how, exited.exit_code)
+        if self._owner is not None and self._done is not None and not self._done.done():
+            self._owner.signal = exited.signal
+        for waiting in (self._ready, self._done):
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(died)
+                waiting.exception()  # it may be that nobody waits any more
+
+    @staticmethod
+    def _resolve(waiting: "asyncio.Future[Frame] | asyncio.Future[None] | None", value: object) -> None:
+        if waiting is not None and not waiting.done():
+            waiting.set_result(value)  # type: ignore[arg-type]
+
+
+def _media(body: bytes) -> events.Media:
+    shown = json.loads(body)
+    data = {
+        mime: text if mime.startswith(TEXT_TYPES) or mime.endswith("+json") else base64.b64decode(text)
+        for mime, text in shown["data"].items()
+    }
+    return events.Media(data, shown.get("metadata", {}))
+

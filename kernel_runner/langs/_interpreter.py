@@ -1,0 +1,121 @@
+"""Languages with kept state: a driver in the language itself runs cells, one process for all.
+
+`InterpreterRunner` is the base class of the language, `Interpreter` one running driver.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Final, Literal, cast
+
+from kernel_runner.base import ExitCode
+from kernel_runner.errors import InterpreterDied
+from kernel_runner.langs._driver import Driver
+from kernel_runner.langs._frames import Frame
+from kernel_runner.langs._script import ScriptRunner
+from kernel_runner.launcher import Argv
+from kernel_runner.messages import events
+from kernel_runner.messages.commands import Complete, Inspect
+
+DRIVERS: Final = Path(__file__).parent / "drivers"
+LOOK_UP_SECONDS: Final = 1.0
+"""How long an answer about code may take: the interpreter may be busy in C code."""
+
+log = logging.getLogger(__name__)
+
+
+class InterpreterRunner(ScriptRunner):
+    """Subclasses say what a `ScriptRunner` says, and `driver`."""
+
+    driver: ClassVar[Path]
+    """The file in that language that speaks the driver protocol."""
+
+    _current: Driver | None = None
+    _starting: asyncio.Task[Driver] | None = None
+    _serials = itertools.count(1)
+
+    def driver_command(self) -> Argv:
+        """The command line of the driver, without its two descriptors."""
+        return [self.program, self.driver]
+
+    async def init(self) -> None:
+        if self.host.runtime_path is not None or self.find(self.command) is not None:
+            self._start()
+
+    async def query(self, code: str) -> ExitCode:
+        task = self.task
+        task.check_interrupted()
+        driver = await self._ready()
+        task.activity = driver
+        try:
+            return await driver.run(code, task)
+        except InterpreterDied:
+            self._current = None
+            self._start()
+            raise
+        finally:
+            task.activity = None
+            task.input.disconnect()
+
+    async def complete(self, request: Complete) -> Sequence[str]:
+        answer = await self._ask("complete", request.code, request.cursor)
+        return answer.body.decode(errors="replace").splitlines() if answer else ()
+
+    async def inspect(self, request: Inspect) -> str:
+        answer = await self._ask("inspect", request.code, request.cursor)
+        return answer.body.decode(errors="replace") if answer else ""
+
+    async def is_complete(self, code: str) -> events.Completeness:
+        answer = await self._ask("is-complete", code, None)
+        status = answer.keys.get("status", "unknown") if answer else "unknown"
+        return events.Completeness(
+            cast(Literal["complete", "incomplete", "invalid", "unknown"], status)
+        )
+
+    async def shutdown(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        if self._current is not None:
+            await self._current.stop()
+
+    def _start(self) -> None:
+        """Start a driver without waiting for it."""
+        self._starting = asyncio.create_task(self._open(), name="interpreter")
+
+    async def _open(self) -> Driver:
+        env = self.environment({})
+        driver = await Driver.start(
+            self.host.launcher, self.driver_command(), self.name, env=env, cwd=self.workspace.root
+        )
+        self._current = driver
+        return driver
+
+    async def _ready(self) -> Driver:
+        """The driver that is there, or a new one; a start that failed is tried once more."""
+        if self._current is not None and self._current.alive:
+            return self._current
+        if self._current is not None:
+            log.info("the %s interpreter has ended; a new one is started", self.name)
+            await self._current.stop()
+            self._current = None
+        if self._starting is None or self._starting.done():
+            self._start()
+        starting = cast("asyncio.Task[Driver]", self._starting)
+        return await asyncio.shield(starting)
+
+    async def _ask(self, kind: str, code: str, cursor: int | None) -> Frame | None:
+        """Ask the driver about code, also while it runs a cell; None when it cannot say in time."""
+        driver = self._current
+        if driver is None or not driver.alive:
+            return None
+        serial = str(next(self._serials))
+        keys = {"serial": serial} | ({} if cursor is None else {"cursor": str(cursor)})
+        question = Frame(kind, code.encode(errors="replace"), keys)
+        try:
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                return await driver.ask(question, serial)
+        except TimeoutError:
+            return None

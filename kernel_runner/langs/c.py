@@ -1,0 +1,17 @@
+"""C: compiles every ``*.c`` file with gcc; a query is compiled and run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kernel_runner.langs._compiled import CompiledRunner
+from kernel_runner.launcher import Argv
+
+
+class Runner(CompiledRunner):
+    extensions = (".c",)
+    command = "gcc"
+    package = "gcc libc6-dev"
+    hello = '#include <stdio.h>\nint main(void) { puts("hello"); }'
+
+    def compiler(self, sources: Sequence[Path], binary: Path) -> Argv:
+        return [self.program, "-Wall", *sources, "-o", binary, "-lm", "-pthread"]

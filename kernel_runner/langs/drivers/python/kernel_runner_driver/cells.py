@@ -1,0 +1,141 @@
+"""Source text of a cell in; its effects on the user's namespace and its outcome out."""
+
+from __future__ import annotations
+
+import _ast
+import builtins
+import sys
+from typing import TYPE_CHECKING
+
+from kernel_runner_driver import figures
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from kernel_runner_driver.display import Display
+    from kernel_runner_driver.patches import Patches
+    from kernel_runner_driver.streams import Output
+
+ONLY_AST = 0x400
+TOP_LEVEL_AWAIT = 0x2000
+IS_COROUTINE = 0x80
+FUTURE_FEATURES = 0x1FE_0000  # CO_FUTURE_DIVISION to CO_FUTURE_ANNOTATIONS
+
+FINE = b"exit=0"
+RAISED = b"exit=1 reason=error"
+INTERRUPTED = b"exit=130"
+
+
+class Cells:
+    """The user's namespace, and the cells that ran in it."""
+
+    def __init__(self, output: Output, display: Display, patches: Patches) -> None:
+        self._output = output
+        self._display = display
+        self._patches = patches
+        self._count = 0
+        self._future_features = 0
+        self._loop: object = None
+        self._drivers_main = sys.modules["__main__"]
+        module = type(sys)("__main__")
+        self.namespace = module.__dict__
+        self.namespace["__builtins__"] = builtins
+        sys.modules["__main__"] = module
+        sys.argv = [""]
+
+    def run(self, source: str) -> bytes:
+        """Execute `source`; the outcome of a cell that raised nothing."""
+        self._count += 1
+        filename = f"<cell {self._count}>"
+        self._patches.remember(filename, source)
+        for code in self._compile(source, filename):
+            if code.co_flags & IS_COROUTINE:
+                self._run_coroutine(code)
+            else:
+                exec(code, self.namespace)
+        if "matplotlib.pyplot" in sys.modules:
+            figures.show(self._display)
+        return FINE
+
+    def _compile(self, source: str, filename: str) -> list[CodeType]:
+        """The statements, and the last one apart when its value is to be shown."""
+        flags = self._future_features | TOP_LEVEL_AWAIT
+        tree = compile(source, filename, "exec", flags | ONLY_AST, True)
+        body = tree.body
+        parts: list[tuple[object, str]] = []
+        if body and isinstance(body[-1], _ast.Expr):
+            # Both parts see each other's `from __future__`: the flags come from the whole.
+            last = _ast.Interactive(body=[body.pop()])
+            flags |= self._features_of(tree, filename, flags)
+            parts = [(tree, "exec")] if body else []
+            parts.append((last, "single"))
+        else:
+            parts = [(tree, "exec")]
+        codes = [compile(part, filename, mode, flags, True) for part, mode in parts]  # type: ignore
+        self._future_features |= codes[0].co_flags & FUTURE_FEATURES
+        return codes
+
+    def _features_of(self, tree: _ast.Module, filename: str, flags: int) -> int:
+        imports = [
+            node
+            for node in tree.body
+            if isinstance(node, _ast.ImportFrom) and node.module == "__future__"
+        ]
+        if not imports:
+            return 0
+        return compile(tree, filename, "exec", flags, True).co_flags & FUTURE_FEATURES
+
+    def _run_coroutine(self, code: CodeType) -> None:
+        """`await` outside a function: one event loop serves all cells."""
+        import asyncio
+
+        loop = self._loop
+        if loop is None or loop.is_closed():  # type: ignore[attr-defined]
+            loop = self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+        coroutine = eval(code, self.namespace)
+        task = loop.create_task(coroutine)  # type: ignore[attr-defined]
+        try:
+            loop.run_until_complete(task)  # type: ignore[attr-defined]
+        except BaseException:
+            if task.cancel():
+                try:
+                    loop.run_until_complete(task)  # type: ignore[attr-defined]
+                except BaseException:
+                    pass
+            raise
+
+    def explain(self, error: BaseException) -> bytes:
+        """Report what a cell raised, and the outcome that it gives."""
+        if isinstance(error, SystemExit):
+            return self._exit_code(error.code)
+        from kernel_runner_driver import errors
+
+        try:
+            errors.report(error, self._output)
+        except BaseException as trouble:  # such as a name of the standard library shadowed
+            try:
+                sys.__excepthook__(type(error), error, error.__traceback__)
+            except BaseException:
+                self._output.stderr.write(f"{type(error).__name__}: {type(trouble).__name__}\n")
+        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else RAISED
+
+    def _exit_code(self, code: object) -> bytes:
+        if code is None:
+            return FINE
+        if isinstance(code, int):
+            return b"exit=%d" % (code & 0xFF)
+        try:
+            text = str(code)
+        except Exception as error:
+            text = type(error).__name__
+        self._output.stderr.write(text + "\n")
+        return b"exit=1"
+
+    def flush_c_streams(self) -> None:
+        """What C code printed goes out with the cell that called it."""
+        if "ctypes" in sys.modules:
+            try:
+                sys.modules["ctypes"].CDLL(None).fflush(None)
+            except Exception:
+                pass

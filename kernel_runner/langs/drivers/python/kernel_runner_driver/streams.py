@@ -1,0 +1,205 @@
+"""Text of sys.stdout and sys.stderr in; `stdout` and `stderr` frames out, in exact order."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from fcntl import ioctl
+
+if TYPE_CHECKING:
+    from kernel_runner_driver.interrupts import Interrupts
+    from kernel_runner_driver.wire import Wire
+
+FIONREAD = 0x541B  # Linux on every common processor; the module termios costs a load to say so
+NOTHING = b"\0\0\0\0"
+CHUNK_BYTES = 65_536
+PIECE_BYTES = 131_072
+
+
+class Output:
+    """Both streams of the interpreter, put in one order.
+
+    While it is quiet a full line goes out at once.  After that the helper thread
+    sends what has come every 20 ms, so a flood of lines costs no frame each.
+    """
+
+    def __init__(self, wire: Wire, interrupts: Interrupts) -> None:
+        self.wire = wire
+        self.interrupts = interrupts
+        self.descriptors = (os.dup(1), os.dup(2))
+        self.is_child = False
+        self.is_quiet = True
+        self.has_line = False
+        self.writes = 0
+        self._writes_seen = 0
+        self._errors: list[bytes] = []
+        self._error_bytes = 0
+        self.open()
+
+    def open(self) -> None:
+        """Make both streams anew."""
+        self.stdout = _text(Port(self, 1, self.write_stdout))
+        self.stderr = _text(Port(self, 2, self.write_stderr), write_through=True)
+        self.stdout.reconfigure(line_buffering=self.is_quiet)
+
+    def install(self) -> None:
+        """The streams are ours again, whatever a cell did with them."""
+        for wanted, saved in zip((1, 2), self.descriptors):
+            os.dup2(saved, wanted)
+        try:
+            self.stdout.closed  # noqa: B018  raises once the user detached it
+            self.stderr.closed  # noqa: B018
+        except ValueError:
+            self.open()
+        sys.stdout = sys.__stdout__ = self.stdout
+        sys.stderr = sys.__stderr__ = self.stderr
+
+    def write_stdout(self, data: bytes) -> None:
+        if self.is_child:
+            _write_all(1, data)
+            return
+        with self.wire.lock:
+            self.writes += 1
+            self.has_line = True
+            if self._errors:
+                self._post_errors()
+            self._post(b"stdout", data)
+            self.wire.flush()
+        if self.interrupts.is_pending:
+            self.interrupts.check()
+
+    def write_stderr(self, data: bytes) -> None:
+        if self.is_child:
+            self.stdout.flush()
+            _write_all(2, data)
+            return
+        with self.wire.lock:
+            self.stdout.flush()
+            self.writes += 1
+            self._errors.append(data)
+            self._error_bytes += len(data)
+            if self._error_bytes > CHUNK_BYTES:
+                self._post_errors()
+                self.wire.flush()
+            elif self.is_quiet and b"\n" in data:
+                self.line_ended()
+        if self.interrupts.is_pending:
+            self.interrupts.check()
+
+    def line_ended(self) -> None:
+        """A full line came: send it if it is the first after a quiet time."""
+        if self.is_child or not self.is_quiet:
+            return
+        with self.wire.lock:
+            self.is_quiet = False
+            self.stdout.reconfigure(line_buffering=False)
+            if self._errors:
+                self._post_errors()
+                self.wire.flush()
+        self.on_burst()
+
+    def on_burst(self) -> None:
+        """Somebody has to send what follows within 20 ms: replaced by the helper thread."""
+
+    def flush(self) -> None:
+        """Everything written so far has been handed to the runner."""
+        # Locked before the text layer gives up what it holds: whoever prints meanwhile waits.
+        with self.wire.lock:
+            self.stdout.flush()
+            if self._errors:
+                self._post_errors()
+            self.wire.flush()
+
+    def collect(self) -> None:
+        """Post everything written so far; what is sent next takes it along."""
+        with self.wire.lock:
+            self.stdout.flush()
+            if self._errors:
+                self._post_errors()
+
+    def tick(self) -> bool:
+        """Send what has come since the last tick; whether there was anything."""
+        with self.wire.lock:
+            self.flush()
+            moved = self.writes != self._writes_seen
+            self._writes_seen = self.writes
+            if not moved and not self.is_quiet:
+                self.is_quiet = True
+                self.has_line = False
+                self.stdout.reconfigure(line_buffering=True)
+            return moved
+
+    def drain(self) -> bytes:
+        """The key that asks the runner to empty descriptors 1 and 2 before this frame."""
+        for descriptor in self.descriptors:
+            if ioctl(descriptor, FIONREAD, NOTHING) != NOTHING:
+                return b" drain=1"
+        return b""
+
+    def _post_errors(self) -> None:
+        errors, self._errors, self._error_bytes = self._errors, [], 0
+        self._post(b"stderr", b"".join(errors))
+
+    def _post(self, name: bytes, data: bytes) -> None:
+        for start in range(0, len(data), PIECE_BYTES):
+            piece = data[start : start + PIECE_BYTES]
+            self.wire.post(b"%s %d%s\n%s" % (name, len(piece), self.drain(), piece))
+
+    def after_fork(self) -> None:
+        """In a child: what it prints goes to descriptors 1 and 2 as it is."""
+        self.is_child = True
+        self._errors = []
+        self.stdout.reconfigure(line_buffering=True)
+
+
+class Port(io.BufferedIOBase):
+    """The binary side of one stream.  Closing it does nothing: the next cell prints too."""
+
+    def __init__(self, output: Output, descriptor: int, write: object) -> None:
+        self._output = output
+        self._descriptor = descriptor
+        self._write = write
+        self.mode = "wb"
+
+    def write(self, data: object) -> int:
+        content = data if type(data) is bytes else bytes(memoryview(data))  # type: ignore
+        if content:
+            self._write(content)  # type: ignore[operator]
+        return len(content)
+
+    def flush(self) -> None:
+        if self._output.has_line and self._output.is_quiet:
+            self._output.line_ended()
+
+    def close(self) -> None:
+        pass
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return False
+
+    @property
+    def name(self) -> str:
+        return "<stdout>" if self._descriptor == 1 else "<stderr>"
+
+
+def _text(port: Port, **options: bool) -> io.TextIOWrapper:
+    text = io.TextIOWrapper(
+        port, encoding="utf-8", errors="backslashreplace", newline="\n", **options
+    )
+    text._CHUNK_SIZE = CHUNK_BYTES  # type: ignore[attr-defined]
+    return text
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,223 @@
+"""The runner's side of the guardian: programs to start in, their ends and usage out.
+
+The wire is described in `kernel_runner.guardian`.
+"""
+
+import asyncio
+import marshal
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from kernel_runner.errors import LaunchError
+
+Argv: TypeAlias = Sequence[str | Path]
+Scope: TypeAlias = Literal["program", "group", "tree"]
+Waiting: TypeAlias = Literal["certain", "maybe"] | None
+
+MESSAGE_BYTES: Final = 65_536
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How the first process of a program ended; `background` when it left others behind."""
+
+    exit_code: int
+    signal: int | None
+    background: bool
+
+
+class TreeEnd(msgspec.Struct, frozen=True):
+    """No process of the program is left.  `swept` names those that had to be killed."""
+
+    swept: tuple[str, ...] = ()
+    cpu_seconds: float = 0.0
+    max_rss_bytes: int = 0
+
+
+class Spawned:
+    """A started program, as its keeper tells of it."""
+
+    def __init__(self, keeper: socket.socket, what: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._keeper = keeper
+        self._what = what
+        self._looks: list[asyncio.Future[Waiting]] = []
+        self.pid = 0
+        self.started: asyncio.Future[None] = self._loop.create_future()
+        self.exited: asyncio.Future[Exit] = self._loop.create_future()
+        self.ended: asyncio.Future[TreeEnd] = self._loop.create_future()
+        self._loop.add_reader(keeper, self._receive)
+
+    def signal(self, number: int, scope: Scope) -> None:
+        """Send a signal to the processes that are left; it is no error when none is."""
+        self._tell(("signal", int(number), scope))
+
+    def sweep(self) -> None:
+        """Kill every process of the program until none is left."""
+        self._tell(("sweep",))
+
+    async def look(self) -> Waiting:
+        """Whether a process of the program waits for its standard input just now."""
+        if self.ended.done():
+            return None
+        answer: asyncio.Future[Waiting] = self._loop.create_future()
+        self._looks.append(answer)
+        self._tell(("look",))
+        return await answer
+
+    def _tell(self, message: tuple[object, ...]) -> None:
+        with suppress(OSError):  # the keeper has gone, and with it whoever was meant
+            self._keeper.send(marshal.dumps(message))
+
+    def _receive(self) -> None:
+        try:
+            message = self._keeper.recv(MESSAGE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if not message:
+            self._lost()
+            return
+        match marshal.loads(message):
+            case ("started", int(pid)):
+                self.pid = pid
+                self.started.set_result(None)
+            case ("failed", int(number), str(what)):
+                exit_code = 127 if number == 2 else 126
+                error = LaunchError(what or self._what, os.strerror(number), exit_code)
+                self.started.set_exception(error)
+            case ("exited", int(status), background):
+                self.exited.set_result(_exit(status, bool(background)))
+            case ("waiting", answer):
+                self._looks.pop(0).set_result(answer)
+            case ("ended", names, cpu_seconds, max_rss_bytes):
+                self.ended.set_result(TreeEnd(tuple(names), cpu_seconds, max_rss_bytes))
+
+    def _lost(self) -> None:
+        """The keeper has gone; if it did not say farewell, it was killed, and its tree with it."""
+        self._loop.remove_reader(self._keeper)
+        self._keeper.close()
+        if not self.started.done():
+            self.started.set_exception(LaunchError(self._what, "its keeper was killed", 126))
+        if not self.exited.done():
+            self.exited.set_result(Exit(128 + signal.SIGKILL, signal.SIGKILL, False))
+        if not self.ended.done():
+            self.ended.set_result(TreeEnd())
+        for look in self._looks:
+            look.set_result(None)
+        self._looks.clear()
+
+
+def _exit(status: int, background: bool) -> Exit:
+    code = os.waitstatus_to_exitcode(status)
+    return Exit(code if code >= 0 else 128 - code, -code if code < 0 else None, background)
+
+
+class Launcher:
+    """Asks the guardian at the other end of `control` to start programs."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        control.setblocking(False)
+
+    async def spawn(
+        self,
+        argv: Argv,
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        descriptors: Sequence[tuple[int, int]],
+        terminal: bool,
+        rlimits: Mapping[int, int] | None = None,
+    ) -> Spawned:
+        """Start a program in a session of its own.
+
+        Args:
+            env: the complete environment; nothing of ours is added.
+            descriptors: pairs of the number in the program and our descriptor; it gets no others.
+            terminal: descriptor 0 becomes its controlling terminal.
+
+        Raises:
+            LaunchError: not found, not executable, no such directory, no memory.
+        """
+        words = [os.fspath(word) for word in argv]
+        spec = {
+            "argv": words,
+            "env": dict(env),
+            "cwd": str(cwd),
+            "targets": [target for target, _ in descriptors],
+            "terminal": terminal,
+            "rlimits": dict(rlimits or {}),
+        }
+        ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with keepers, _payload(spec) as payload:
+            ours.setblocking(False)
+            spawned = Spawned(ours, words[0])
+            fds = [keepers.fileno(), payload, *(fd for _, fd in descriptors)]
+            await self._send(marshal.dumps(("spawn", len(fds))), fds)
+        await spawned.started
+        return spawned
+
+    def remove_at_end(self, path: Path) -> None:
+        """Have this file or folder removed when the runner has ended, however it ends."""
+        self._control.send(marshal.dumps(("remove", str(path))))
+
+    async def _send(self, message: bytes, fds: Sequence[int]) -> None:
+        while True:
+            try:
+                socket.send_fds(self._control, [message], fds)
+                return
+            except BlockingIOError:
+                await _writable(self._control)
+            except OSError as error:
+                raise LaunchError("a program", f"the guardian is gone ({error})", 126) from error
+
+
+class _payload:
+    """A memory file with what is too large for a message: arguments and environment."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._fd = os.memfd_create("kernel-runner-spawn", os.MFD_CLOEXEC)
+        with open(self._fd, "wb", closefd=False) as file:
+            file.write(marshal.dumps(spec))
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._fd)
+
+
+async def _writable(control: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_writer(control, lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_writer(control)
+
+
+@asynccontextmanager
+async def own_guardian() -> AsyncIterator[Launcher]:
+    """A launcher for tests and for embedding: the guardian is a child of this process."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "kernel_runner.guardian", str(theirs.fileno())),
+            pass_fds=[theirs.fileno()],
+            stdin=asyncio.subprocess.DEVNULL,
+        )
+    try:
+        with ours:
+            yield Launcher(ours)
+    finally:
+        await process.wait()

@@ -1,0 +1,259 @@
+"""Every command that a client can send, one class each; `COMMANDS` finds the class of an op."""
+
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from kernel_runner.messages.options import DEFAULT_OPTIONS, TaskOptions
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """``""`` skips, ``"*"`` lets the language decide, anything else is a shell command."""
+
+    op: ClassVar[str]
+    answer: ClassVar[str]
+    body_field: ClassVar[str | None] = "script"
+
+    script: str
+    options: TaskOptions = DEFAULT_OPTIONS
+
+
+class Clean(Batch, frozen=True):
+    """Bring the work directory back to its sources."""
+
+    op = "clean"
+    answer = "clean-finished"
+
+
+class Build(Batch, frozen=True):
+    """Compile the program in the work directory."""
+
+    op = "build"
+    answer = "build-finished"
+
+
+class Execute(Batch, frozen=True):
+    """Run the program in the work directory."""
+
+    op = "exec"
+    answer = "finished"
+
+
+class Query(msgspec.Struct, frozen=True):
+    """Run a piece of source text; what it defines is kept for the next one."""
+
+    op: ClassVar[str] = "code"
+    answer: ClassVar[str] = "finished"
+    body_field: ClassVar[str | None] = "code"
+
+    code: str
+    options: TaskOptions = DEFAULT_OPTIONS
+
+
+class Immediate(msgspec.Struct, frozen=True):
+    """A command that never waits in line.  `body_field` is the field that travels in the body."""
+
+    op: ClassVar[str]
+    body_field: ClassVar[str | None] = None
+
+
+class Input(Immediate, frozen=True):
+    """Text for the program that waits for it."""
+
+    op = "input"
+    body_field = "data"
+    data: bytes
+
+
+class EndOfInput(Immediate, frozen=True):
+    """End the input of the running program."""
+
+    op = "eof"
+
+
+class Complete(Immediate, frozen=True):
+    """Suggest how the code could go on at the cursor, counted in characters from its start."""
+
+    op = "complete"
+    body_field = "code"
+    code: str
+    cursor: int
+
+
+class Inspect(Immediate, frozen=True):
+    """Tell what stands at the cursor: its signature and help."""
+
+    op = "inspect"
+    body_field = "code"
+    code: str
+    cursor: int
+
+
+class IsComplete(Immediate, frozen=True):
+    """Tell whether the code could run as it is, or wants more lines."""
+
+    op = "is-complete"
+    body_field = "code"
+    code: str
+
+
+class Interrupt(Immediate, frozen=True):
+    """Stop what runs now, or only `target`; `force` does not stop at what keeps the state."""
+
+    op = "interrupt"
+    target: str | None = None
+    force: bool = False
+
+
+class Cancel(Immediate, frozen=True):
+    """Take `target` out of the queue, or end it when it runs already."""
+
+    op = "cancel"
+    target: str
+
+
+class GetStatus(Immediate, frozen=True):
+    """Tell what the runner is doing."""
+
+    op = "status"
+
+
+class ListQueue(Immediate, frozen=True):
+    """Tell what runs and what waits."""
+
+    op = "queue"
+
+
+class HostEvent(Immediate, frozen=True):
+    """Something that the host saw happen to this runner."""
+
+    op = "event"
+    type: str
+    data: object = None
+
+
+class ServiceOptions(msgspec.Struct, frozen=True):
+    """What the client adds to the command line and environment of a service."""
+
+    arguments: dict[str, object] | None = None
+    envs: dict[str, str] | None = None
+
+
+class StartService(Immediate, frozen=True):
+    """Start a program beside the user's code."""
+
+    op = "start-service"
+    name: str
+    port: int | None = None
+    ports: tuple[int, ...] = ()
+    protocol: str = "tcp"
+    options: ServiceOptions = ServiceOptions()
+
+
+class ShutdownService(Immediate, frozen=True):
+    """Stop a service."""
+
+    op = "shutdown-service"
+    name: str
+
+
+class ListServices(Immediate, frozen=True):
+    """Tell which services there are, or about the one of this name."""
+
+    op = "get-apps"
+    body_field = "name"
+    name: str = ""
+
+
+class StartModelService(Immediate, frozen=True):
+    """Start a model server and watch its health."""
+
+    op = "start-model-service"
+    name: str
+    model_path: str
+    service: dict[str, object]
+
+
+class Hello(Immediate, frozen=True):
+    """Open a session, or take one over from where `after_seq` tells."""
+
+    op = "hello"
+    session: str | None = None
+    after_seq: int | None = None
+
+
+class Acknowledge(Immediate, frozen=True):
+    """The client has all events up to `seq`; the runner may forget them."""
+
+    op = "ack"
+    seq: int
+
+
+class Upload(Immediate, frozen=True):
+    """Write one file of the work directory, its folders included."""
+
+    op = "upload"
+    body_field = "data"
+    path: str
+    data: bytes
+    executable: bool = False
+
+
+class Download(Immediate, frozen=True):
+    """Read one file of the work directory."""
+
+    op = "download"
+    path: str
+
+
+class ListFiles(Immediate, frozen=True):
+    """List one folder of the work directory."""
+
+    op = "list-files"
+    path: str = "."
+
+
+QueuedCommand: TypeAlias = Clean | Build | Execute | Query
+ServiceCommand: TypeAlias = StartService | ShutdownService | ListServices | StartModelService
+SessionCommand: TypeAlias = Hello | Acknowledge
+FileCommand: TypeAlias = Upload | Download | ListFiles
+LookUp: TypeAlias = Complete | Inspect | IsComplete
+ImmediateCommand: TypeAlias = (
+    Input
+    | EndOfInput
+    | LookUp
+    | Interrupt
+    | Cancel
+    | GetStatus
+    | ListQueue
+    | HostEvent
+    | ServiceCommand
+    | SessionCommand
+    | FileCommand
+)
+Command: TypeAlias = QueuedCommand | ImmediateCommand
+
+QUEUED: tuple[type[QueuedCommand], ...] = (Clean, Build, Execute, Query)
+IMMEDIATE: tuple[type[ImmediateCommand], ...] = (
+    Input,
+    EndOfInput,
+    Complete,
+    Inspect,
+    IsComplete,
+    Interrupt,
+    Cancel,
+    GetStatus,
+    ListQueue,
+    HostEvent,
+    StartService,
+    ShutdownService,
+    ListServices,
+    StartModelService,
+    Hello,
+    Acknowledge,
+    Upload,
+    Download,
+    ListFiles,
+)
+COMMANDS: dict[str, type[Command]] = {kind.op: kind for kind in (*QUEUED, *IMMEDIATE)}
+FINISH_OF_OP: dict[str, str] = {kind.op: kind.answer for kind in QUEUED}

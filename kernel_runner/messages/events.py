@@ -1,0 +1,267 @@
+"""Every event that the runner can send, one class each; the names of fields are those on the wire."""
+
+from typing import ClassVar, Literal, TypeAlias
+
+import msgspec
+
+from kernel_runner.errors import Reason
+
+
+StreamName = Literal["stdout", "stderr"]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What a task took: its whole process tree."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    max_rss_bytes: int = 0
+    output_bytes: int = 0
+    dropped_bytes: int = 0
+
+
+class Output(msgspec.Struct, frozen=True):
+    """Bytes as the program wrote them; a character may be cut in two."""
+
+    body_field: ClassVar[str | None] = "data"
+
+    type: StreamName
+    data: bytes
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Base of all others; `type` is the name on the wire."""
+
+    type: ClassVar[str]
+    body_field: ClassVar[str | None] = None
+
+
+class Media(Event, frozen=True):
+    """One displayed object in all its representations: text or bytes for each MIME type."""
+
+    type = "media"
+    data: dict[str, str | bytes]
+    metadata: dict[str, object] = {}
+
+
+class Log(Event, frozen=True):
+    """The runner's own log; `time` is ISO 8601 with the zone."""
+
+    type = "log"
+    level: str
+    time: str
+    logger: str
+    text: str
+
+
+class Accepted(Event, frozen=True):
+    """The request stands in the queue, `position` others before it."""
+
+    type = "accepted"
+    position: int
+
+
+class Started(Event, frozen=True):
+    """The request has left the queue."""
+
+    type = "started"
+
+
+class ErrorDetails(msgspec.Struct, frozen=True):
+    """The exception that ended a query, as data."""
+
+    name: str
+    value: str
+    frames: list[dict[str, object]] = []
+
+
+class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_code": "exitCode"}):
+    """A queued command ended; each gets exactly one.
+
+    `exit_code` as a shell counts: 128+n for a death by signal n.  `message` says why in a
+    sentence when it did not simply complete; `signals` are the rungs that were climbed.
+    """
+
+    body_field: ClassVar[str | None] = None
+
+    type: str
+    exit_code: int
+    reason: Reason
+    usage: Usage = Usage()
+    signal: int | None = None
+    signals: tuple[str, ...] = ()
+    message: str | None = None
+    traceback: ErrorDetails | None = None
+
+
+class WaitingInput(Event, frozen=True):
+    """The program waits for its input.  `certain` is false where an event loop might only listen."""
+
+    type = "waiting-input"
+    is_password: bool
+    certain: bool = True
+
+
+class Completion(Event, frozen=True):
+    type = "completion"
+    suggestions: list[str]
+
+
+class Inspection(Event, frozen=True):
+    type = "inspection"
+    text: str
+
+
+class Completeness(Event, frozen=True):
+    type = "completeness"
+    status: Literal["complete", "incomplete", "invalid", "unknown"]
+
+
+class Status(Event, frozen=True):
+    """`state` is initializing, idle, busy or stopping; times are seconds since 1970."""
+
+    type = "status"
+    started_at: float
+    state: str
+    language: str
+    runner_version: str
+    queue_length: int
+    running: str | None
+    pid: int
+
+
+class QueueEntry(msgspec.Struct, frozen=True):
+    id: str
+    op: str
+    session: str
+
+
+class QueueListing(Event, frozen=True):
+    type = "queue"
+    running: QueueEntry | None
+    waiting: list[QueueEntry]
+
+
+class ServiceResult(Event, frozen=True):
+    type = "service-result"
+    status: Literal["started", "running", "failed"]
+    error: str | None = None
+
+
+class AppsResult(Event, frozen=True):
+    type = "apps-result"
+    status: Literal["done", "failed"]
+    data: list[dict[str, object]]
+    error: str | None = None
+
+
+class ModelServiceResult(Event, frozen=True):
+    type = "model-service-result"
+    status: Literal["started", "running", "failed"]
+    error: str | None = None
+
+
+class Welcome(Event, frozen=True):
+    type = "welcome"
+    session: str
+    language: str
+    runner_version: str
+    features: list[str]
+    next_seq: int
+
+
+class Superseded(Event, frozen=True):
+    """Another connection has taken the session over."""
+
+    type = "superseded"
+
+
+class File(Event, frozen=True):
+    """The content of one file."""
+
+    type = "file"
+    body_field = "data"
+    path: str
+    data: bytes
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """`kind` is file, folder, link or other; `mode` the permission bits; `mtime` seconds since 1970."""
+
+    name: str
+    kind: str
+    size: int
+    mode: int
+    mtime: float
+
+
+class Files(Event, frozen=True):
+    type = "files"
+    path: str
+    entries: list[FileEntry]
+
+
+class Ok(Event, frozen=True):
+    type = "ok"
+
+
+class Refused(Event, frozen=True):
+    """An immediate command was not carried out; on the wire of sessions its type is ``error``."""
+
+    type = "error"
+    op: str
+    code: str
+    message: str
+    hint: str = ""
+
+
+TaskEvent: TypeAlias = Output | Media | Log | WaitingInput | Accepted | Started | Finished
+Answer: TypeAlias = (
+    Completion
+    | Inspection
+    | Completeness
+    | Status
+    | QueueListing
+    | ServiceResult
+    | AppsResult
+    | ModelServiceResult
+    | Welcome
+    | Superseded
+    | File
+    | Files
+    | Ok
+    | Refused
+)
+AnyEvent: TypeAlias = TaskEvent | Answer
+
+EVENTS: dict[str, type[AnyEvent]] = {
+    kind.type: kind
+    for kind in (
+        Media,
+        Log,
+        WaitingInput,
+        Accepted,
+        Started,
+        Completion,
+        Inspection,
+        Completeness,
+        Status,
+        QueueListing,
+        ServiceResult,
+        AppsResult,
+        ModelServiceResult,
+        Welcome,
+        Superseded,
+        File,
+        Files,
+        Ok,
+        Refused,
+    )
+} | {
+    "stdout": Output,
+    "stderr": Output,
+    "clean-finished": Finished,
+    "build-finished": Finished,
+    "finished": Finished,
+}
+"""The class of each type of event."""

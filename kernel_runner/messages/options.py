@@ -1,0 +1,50 @@
+"""What a request may say about how it is run: the keys of a queued command's header."""
+
+from typing import Literal
+
+import msgspec
+
+StdinMode = Literal["prompt", "stream", "none"]
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What one task may use; absent is unlimited.  Of these, `wall_s` is enforced."""
+
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
+    output_bytes: int | None = None
+    processes: int | None = None
+    file_bytes: int | None = None
+    open_files: int | None = None
+
+
+class TerminalSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One terminal for input and all output, of this many characters."""
+
+    rows: int
+    cols: int
+
+
+class TaskOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How one queued command is run.
+
+    `stdin`: ``prompt`` accepts input while the program waits for it, ``stream`` at any time,
+    ``none`` gives end of file.  On the wire it can be bytes instead, here in `stdin_bytes`: they
+    are given as they are, then end of file.
+    `tty`: absent means as the kind of program wants, false means pipes.
+    `cwd` is relative to the work directory.  `run` groups clean, build and exec.
+    """
+
+    run: str | None = None
+    args: tuple[str, ...] = ()
+    stdin: StdinMode = "prompt"
+    stdin_bytes: bytes | None = None
+    limits: Limits = Limits()
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    tty: Literal[False] | TerminalSize | None = None
+    keep_background: bool = False
+
+
+DEFAULT_OPTIONS = TaskOptions()

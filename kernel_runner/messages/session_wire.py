@@ -1,0 +1,138 @@
+"""The session dialect (v2): a msgpack header and a raw body, to commands and events and back.
+
+Both ends of the wire use this file: the runner reads requests and writes events, the client the
+other way round.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias, cast
+
+import msgpack
+import msgspec
+
+from kernel_runner.errors import MalformedBody, MalformedFrames, UnknownCommand
+from kernel_runner.messages import commands, events
+from kernel_runner.messages.options import TaskOptions
+
+Frames: TypeAlias = Sequence[bytes]
+Header: TypeAlias = Mapping[str, Any]
+
+VERSION: Final = 2
+MAX_ID_CHARACTERS: Final = 64
+_ENVELOPE_KEYS: Final = frozenset(("v", "op", "id"))
+_OPTION_KEYS: Final = frozenset(TaskOptions.__struct_fields__)
+
+
+def parse_header(frames: Frames) -> tuple[Header, bytes]:
+    """The header map and the body; raises `MalformedFrames`."""
+    if len(frames) != 2:
+        raise MalformedFrames(f"{len(frames)} frames instead of 2")
+    try:
+        header = msgpack.unpackb(frames[0])
+    except (ValueError, msgpack.UnpackException) as error:
+        raise MalformedFrames(f"the header is not msgpack: {error}") from error
+    if not isinstance(header, dict) or not all(isinstance(key, str) for key in header):
+        raise MalformedFrames("the header is not a map with text keys")
+    return header, frames[1]
+
+
+def id_of(header: Header) -> str:
+    """The id that the client chose; raises `MalformedFrames` when it is none."""
+    match header.get("id"):
+        case str(text) if 0 < len(text) <= MAX_ID_CHARACTERS:
+            return text
+        case other:
+            raise MalformedFrames(f"id has to be a text of 1 to 64 characters, not {other!r:.80}")
+
+
+def parse_command(header: Header, body: bytes) -> commands.Command:
+    """Read one command; raises `UnknownCommand` or `MalformedBody`."""
+    op = header.get("op")
+    if header.get("v") != VERSION:
+        raise MalformedBody(str(op)[:80], f"v has to be {VERSION}, not {header.get('v')!r:.40}")
+    kind = commands.COMMANDS.get(op) if isinstance(op, str) else None
+    if kind is None:
+        raise UnknownCommand(str(op))
+    fields = {key: value for key, value in header.items() if key not in _ENVELOPE_KEYS}
+    try:
+        return _convert(kind, fields, body)
+    except UnicodeDecodeError as error:
+        raise MalformedBody(kind.op, f"the body is not UTF-8 at byte {error.start}") from error
+    except (ValueError, TypeError) as error:  # msgspec.ValidationError is a ValueError
+        raise MalformedBody(kind.op, str(error)) from error
+
+
+def _convert(
+    kind: type[commands.Command], fields: dict[str, Any], body: bytes
+) -> commands.Command:
+    if kind.body_field is not None:
+        fields[kind.body_field] = body if kind.body_field == "data" else body.decode()
+    if issubclass(kind, commands.QUEUED):
+        text = fields.pop(cast(str, kind.body_field))
+        if not fields:
+            return kind(text)
+        if isinstance(fields.get("stdin"), bytes):
+            fields["stdin_bytes"] = fields.pop("stdin")
+        return kind(text, msgspec.convert(fields, TaskOptions))
+    if unknown := fields.keys() - set(kind.__struct_fields__):
+        raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
+    return msgspec.convert(fields, kind)
+
+
+def encode_event(
+    event: events.AnyEvent, *, request_id: str | None, seq: int | None, t_ns: int
+) -> Frames:
+    """Header and body of one event; `seq` is absent in answers to a connection."""
+    header: dict[str, Any] = {"v": VERSION, "type": event.type, "t_ns": t_ns}
+    if request_id is not None:
+        header["id"] = request_id
+    if seq is not None:
+        header["seq"] = seq
+    if isinstance(event, events.Output):
+        return [msgpack.packb(header), event.data]
+    fields = msgspec.to_builtins(event, builtin_types=(bytes,))
+    body = fields.pop(event.body_field) if event.body_field else b""
+    header |= fields
+    return [msgpack.packb(header, unicode_errors="surrogatepass"), body]
+
+
+def encode_command(command: commands.Command, *, request_id: str) -> Frames:
+    """Header and body of one command, as the client sends it."""
+    fields = msgspec.to_builtins(command, builtin_types=(bytes,))
+    options = fields.pop("options", {}) if isinstance(command, commands.QUEUED) else {}
+    if "stdin_bytes" in options:
+        options["stdin"] = options.pop("stdin_bytes")
+    body = fields.pop(command.body_field) if command.body_field else b""
+    header = {"v": VERSION, "op": command.op, "id": request_id, **fields, **options}
+    return [msgpack.packb(header), body.encode() if isinstance(body, str) else body]
+
+
+class Received(msgspec.Struct, frozen=True):
+    """One event as the client sees it: `seq` is None in answers to a connection."""
+
+    event: events.AnyEvent
+    id: str | None
+    seq: int | None
+    t_ns: int
+
+
+def decode_event(frames: Frames) -> Received:
+    """Read one event; raises `MalformedFrames` or `MalformedBody`."""
+    header, body = parse_header(frames)
+    fields = dict(header)
+    name, _ = fields.pop("type", None), fields.pop("v", None)
+    identity, seq, t_ns = fields.pop("id", None), fields.pop("seq", None), fields.pop("t_ns", 0)
+    kind = events.EVENTS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise MalformedBody("event", f"unknown type {name!r:.80}")
+    if kind.body_field is not None:
+        fields[kind.body_field] = body
+    if kind in (events.Output, events.Finished):
+        fields["type"] = name
+    try:
+        event = msgspec.convert(fields, kind)
+    except ValueError as error:
+        raise MalformedBody(str(name), str(error)) from error
+    return Received(event, identity, seq, t_ns)
+
+

@@ -1,0 +1,235 @@
+"""Events from everybody in, numbered and in order to each client out: the only writer of the channels.
+
+A lane holds what one client has not taken yet.  A session's lane is numbered and outlives its
+connections; an unnumbered one carries the answers to a single connection.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from kernel_runner.messages import events
+from kernel_runner.messages.agent_wire import now_iso
+from kernel_runner.messages.request import Envelope, Peer, PeerGone
+
+MAX_ANSWERS: Final = 1_024
+"""Answers to immediate commands that wait for one client; then newer ones replace older ones."""
+ENVELOPE_BYTES: Final = 256
+"""What an event is counted with beside its data."""
+MERGE_BYTES: Final = 65_536
+"""Output that waits is put together up to this size."""
+
+
+class Lane:
+    """Events on their way to one client, in order.
+
+    Args:
+        max_bytes: whoever posts for a program should wait when more than this is waiting.
+    """
+
+    def __init__(self, name: str, max_bytes: int, *, peer: Peer | None) -> None:
+        self.name = name
+        self.peer = peer
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._answers = 0
+        self._pending: deque[Envelope] = deque()
+        self._blocked = False
+        self.sent_seq = 0
+        """The number of the last event that was handed over."""
+        self._on_room: list[Callable[[], None]] = []
+
+    @property
+    def full(self) -> bool:
+        return self._bytes >= self._max_bytes
+
+    @property
+    def pending(self) -> int:
+        """How many events wait."""
+        return len(self._pending)
+
+    def post(self, event: events.AnyEvent, request_id: str | None) -> None:
+        """Send one event, or keep it until it can be sent.  Never waits and never loses one."""
+        if self._pending and isinstance(event, events.Output) and self._merge(event, request_id):
+            return
+        self._keep(Envelope(event, request_id, self._next_seq(), time.time_ns()))
+        if not self._blocked:
+            self.pump()
+
+    def answer(self, event: events.AnyEvent, request_id: str | None) -> None:
+        """Post the answer to an immediate command; of too many, the older of its kind goes."""
+        if self._answers >= MAX_ANSWERS:
+            self._replace(event)
+        self._answers += 1
+        self.post(event, request_id)
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Call once, when the lane is no longer full."""
+        self._on_room.append(call)
+
+    async def room(self) -> None:
+        """Return when the lane is not full."""
+        while self.full:
+            ready = asyncio.get_running_loop().create_future()
+            self.when_room(lambda: ready.done() or ready.set_result(None))
+            await ready
+
+    def attach(self, peer: Peer) -> None:
+        self.peer = peer
+        self.pump()
+
+    def detach(self) -> None:
+        self.peer = None
+
+    def pump(self) -> None:
+        """Send as much as the client takes."""
+        self._blocked = False
+        while self._pending and self.peer is not None:
+            try:
+                sent = self.peer.send(self._pending[0])
+            except PeerGone:
+                self.detach()
+                return
+            if not sent:
+                self._blocked = True
+                return
+            self._forget(envelope := self._pending.popleft())
+            self.sent_seq = envelope.seq or 0
+        if self._on_room and self._bytes <= self._max_bytes // 2:
+            calls, self._on_room = self._on_room, []
+            for call in calls:
+                call()
+
+    def _next_seq(self) -> int | None:
+        return None
+
+    def _keep(self, envelope: Envelope) -> None:
+        self._pending.append(envelope)
+        self._bytes += _size(envelope.event)
+
+    def _forget(self, envelope: Envelope) -> None:
+        self._bytes -= _size(envelope.event)
+        if isinstance(envelope.event, events.Answer):
+            self._answers -= 1
+
+    def _merge(self, output: events.Output, request_id: str | None) -> bool:
+        last = self._pending[-1]
+        if not (
+            isinstance(last.event, events.Output)
+            and last.event.type == output.type
+            and last.id == request_id
+            and len(last.event.data) + len(output.data) <= MERGE_BYTES
+        ):
+            return False
+        merged = events.Output(output.type, last.event.data + output.data)
+        self._pending[-1] = msgspec.structs.replace(last, event=merged)
+        self._bytes += len(output.data)
+        return True
+
+    def _replace(self, event: events.AnyEvent) -> None:
+        older = next(
+            (kept for kept in self._pending if type(kept.event) is type(event)),
+            next(kept for kept in self._pending if isinstance(kept.event, events.Answer)),
+        )
+        self._pending.remove(older)
+        self._forget(older)
+        if not any(isinstance(kept.event, events.Log) for kept in self._pending):
+            text = f"more than {MAX_ANSWERS} answers wait for a client; older ones are replaced"
+            self._keep(_log(text, self._next_seq()))
+
+
+class Session(Lane):
+    """The numbered lane of one client, whatever connections it comes by."""
+
+    def __init__(self, name: str, max_bytes: int, *, peer: Peer | None) -> None:
+        super().__init__(name, max_bytes, peer=peer)
+        self.next_seq = 1
+
+    def _next_seq(self) -> int:
+        self.next_seq += 1
+        return self.next_seq - 1
+
+
+class Outbox:
+    """All lanes.  `max_bytes` is what one session keeps in memory before its programs wait."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._sessions: dict[str, Session] = {}
+        self._session_of_peer: dict[Peer, Session] = {}
+        self._answers: dict[Peer, Lane] = {}
+
+    def session_of(self, peer: Peer) -> Session | None:
+        """The session of a connection: its built-in one, or the one it said hello for."""
+        if (name := peer.builtin_session) is not None:
+            return self._sessions.get(name) or self.open_session(name)
+        return self._session_of_peer.get(peer)
+
+    def find_session(self, name: str) -> Session | None:
+        return self._sessions.get(name)
+
+    def open_session(self, name: str | None) -> Session:
+        """A new session; without a name it gets one that nobody can guess."""
+        name = name or secrets.token_hex(16)
+        self._sessions[name] = session = Session(name, self._max_bytes, peer=None)
+        return session
+
+    def take_over(self, session: Session, peer: Peer) -> None:
+        """The events of `session` go to `peer` from now on; its former consumer is told."""
+        former = session.peer
+        if former is not None and former != peer:
+            self._session_of_peer.pop(former, None)
+            self.answer(former, events.Superseded(), None)
+        if peer.builtin_session is None:
+            self._session_of_peer[peer] = session
+        session.attach(peer)
+
+    def answer(self, peer: Peer, event: events.AnyEvent, request_id: str | None) -> None:
+        """Answer an immediate command, on the connection it came from."""
+        if peer.builtin_session is not None and (session := self.session_of(peer)):
+            session.answer(event, request_id)
+            return
+        lane = self._answers.get(peer)
+        if lane is None:
+            lane = self._answers[peer] = Lane("answers", self._max_bytes, peer=peer)
+        lane.answer(event, request_id)
+        self._drop_empty(peer, lane)
+
+    def pump(self) -> None:
+        """Some client may have room again."""
+        for session in self._sessions.values():
+            if session.pending:
+                session.pump()
+        for peer, lane in list(self._answers.items()):
+            lane.pump()
+            self._drop_empty(peer, lane)
+
+    @property
+    def pending(self) -> int:
+        """How many events nobody has taken yet."""
+        lanes = (*self._sessions.values(), *self._answers.values())
+        return sum(lane.pending for lane in lanes)
+
+    def _drop_empty(self, peer: Peer, lane: Lane) -> None:
+        if lane.pending == 0 or lane.peer is None:
+            self._answers.pop(peer, None)
+
+
+def _size(event: events.AnyEvent) -> int:
+    match event:
+        case events.Output() | events.File():
+            return len(event.data) + ENVELOPE_BYTES
+        case events.Media():
+            return sum(len(data) for data in event.data.values()) + ENVELOPE_BYTES
+        case _:
+            return ENVELOPE_BYTES
+
+
+def _log(text: str, seq: int | None) -> Envelope:
+    log = events.Log("warning", now_iso(), "kernel_runner.outbox", text)
+    return Envelope(log, None, seq, time.time_ns())

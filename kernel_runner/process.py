@@ -1,0 +1,288 @@
+"""One program as one process tree: argv, input and limits in; output, exit code and usage out."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from kernel_runner import streams, terminal
+from kernel_runner.launcher import Argv, Exit, Launcher, Spawned, TreeEnd
+from kernel_runner.messages.events import StreamName
+from kernel_runner.messages.options import TerminalSize
+
+STEP_SECONDS: Final = 2.0
+"""Between the rungs of an interrupt: SIGINT, SIGTERM, SIGKILL."""
+DRAIN_SECONDS: Final = 0.1
+"""What background processes of a program get to finish by themselves once it has ended."""
+END_SECONDS: Final = 1.0
+"""The grace that a program gets when the runner stops."""
+LATE_BYTES: Final = 8 << 20
+"""What is still read of an interrupted program while the client does not read."""
+
+OutputKind: TypeAlias = Literal["pipes", "terminals"]
+InputKind: TypeAlias = Literal["terminal", "pipe", "null"]
+OnOutput: TypeAlias = Callable[[StreamName, bytes], None]
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """Where output goes, and how to know that it is too much for now."""
+
+    on_output: OnOutput
+    is_full: Callable[[], bool]
+    when_room: Callable[[Callable[[], None]], None]
+    pause: Callable[[], Callable[[], None]]
+    """Called when the program has to wait for its client; the result when it goes on."""
+
+
+class Streams:
+    """Both ends of a program's descriptors 0, 1 and 2, and what is read from ours."""
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        self._theirs: list[int] = []
+        self.descriptors: list[tuple[int, int]] = []
+        self.readers: list[streams.OutputReader] = []
+        self.input: streams.InputSide | None = None
+        self.has_terminal = False
+        self._resumed: Callable[[], None] | None = None
+        self._late_bytes: int | None = None
+        self.last_output = 0.0
+
+    def open_whole(self, size: TerminalSize) -> None:
+        """One terminal for everything; all output is `stdout`."""
+        master, slave = terminal.open_whole(size.rows, size.cols)
+        self.has_terminal = True
+        self.input = streams.TerminalInput(master, os.dup(slave))
+        self.give(slave, 0, 1, 2)
+        self._read(master, "stdout")
+
+    def open_input(self, kind: InputKind) -> None:
+        match kind:
+            case "terminal":
+                master, slave = terminal.open_input()
+                self.has_terminal = True
+                self.input = streams.TerminalInput(master, os.dup(slave))
+                self._read(master, "stdout")  # what is written to /dev/tty
+                self.give(slave, 0)
+            case "pipe":
+                ours, theirs = streams.open_input_pipe()
+                self.input = streams.PipeInput(ours)
+                self.give(theirs, 0)
+            case "null":
+                self.give(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def open_output(self, kind: OutputKind) -> None:
+        open_one = terminal.open_output if kind == "terminals" else streams.open_output_pipe
+        for number, stream in ((1, "stdout"), (2, "stderr")):
+            ours, theirs = open_one()
+            self.give(theirs, number)
+            self._read(ours, "stdout" if stream == "stdout" else "stderr")
+
+    def give(self, fd: int, *numbers: int) -> None:
+        """Pass a descriptor under these numbers; ours is closed once the program has started."""
+        self._theirs.append(fd)
+        self.descriptors += [(number, fd) for number in numbers]
+
+    def started(self) -> None:
+        """The program has its copies now."""
+        for fd in self._theirs:
+            os.close(fd)
+        self._theirs.clear()
+
+    def read_late(self) -> None:
+        """Go on reading a bounded amount though the client is slow: the program is to end."""
+        if self._late_bytes is None:
+            self._late_bytes = LATE_BYTES
+            self._resume()
+
+    def read_normally(self) -> None:
+        """The program lives on: its client's pace counts again."""
+        self._late_bytes = None
+
+    def drain(self) -> None:
+        """Pass on what the kernel holds of its output now."""
+        for reader in self.readers:
+            reader.drain()
+
+    def discard_output(self) -> None:
+        """From now on read and drop what background processes write."""
+        self._flow = Flow(lambda *_: None, lambda: False, lambda _: None, lambda: lambda: None)
+        self._resume()
+
+    def close(self) -> None:
+        self.started()
+        for reader in self.readers:
+            reader.close()
+        if self.input is not None:
+            self.input.close()
+
+    def _read(self, fd: int, stream: StreamName) -> None:
+        self.readers.append(streams.OutputReader(fd, lambda data: self._output(stream, data)))
+
+    def _output(self, stream: StreamName, data: bytes) -> None:
+        self.last_output = asyncio.get_running_loop().time()
+        self._flow.on_output(stream, data)
+        if self._late_bytes is not None:
+            self._late_bytes -= len(data)
+        self.check_room()
+
+    def check_room(self) -> None:
+        """Stop reading while the client has to catch up."""
+        late = self._late_bytes is not None and self._late_bytes > 0
+        if self._resumed is not None or late or not self._flow.is_full():
+            return
+        for reader in self.readers:
+            reader.pause()
+        self._resumed = self._flow.pause()
+        self._flow.when_room(self._resume)
+
+    def _resume(self) -> None:
+        if self._resumed is not None:
+            resumed, self._resumed = self._resumed, None
+            resumed()
+            for reader in self.readers:
+                reader.resume()
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a program ended; its whole tree has ended with it, or was left alone as asked."""
+
+    exit: Exit
+    tree: TreeEnd
+
+
+class Program:
+    """A running program and every process it started.
+
+    Raises (from `start`):
+        LaunchError: it could not be started.
+    """
+
+    def __init__(self, spawned: Spawned, flow: Streams, signals: list[str]) -> None:
+        self.spawned = spawned
+        self.streams = flow
+        self.signals = signals
+        self._climb: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        launcher: Launcher,
+        argv: Argv,
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        program_streams: Streams,
+        signals: list[str],
+    ) -> "Program":
+        """Start `argv` on these streams; on failure they are closed."""
+        try:
+            spawned = await launcher.spawn(
+                argv,
+                env=env,
+                cwd=cwd,
+                descriptors=program_streams.descriptors,
+                terminal=program_streams.has_terminal,
+            )
+        except BaseException:
+            program_streams.close()
+            raise
+        program_streams.started()
+        return cls(spawned, program_streams, signals)
+
+    async def wait(self) -> Ended:
+        """Return when the program and all it left behind have ended and their output was read.
+
+        Cancelling it ends the program: SIGTERM, then SIGKILL.
+        """
+        try:
+            exited = await asyncio.shield(self.spawned.exited)
+            if exited.background:
+                await self._end_background()
+            tree = await asyncio.shield(self.spawned.ended)
+        except asyncio.CancelledError:
+            await self._end_soon()
+            raise
+        finally:
+            self._stop_climbing()
+            self.streams.drain()
+            self.streams.close()
+        return Ended(exited, tree)
+
+    async def wait_keeping_background(self) -> Exit:
+        """Return when the first process has ended; the others live until the runner ends."""
+        try:
+            exited = await asyncio.shield(self.spawned.exited)
+        except asyncio.CancelledError:
+            await self._end_soon()
+            self.streams.close()
+            raise
+        finally:
+            self._stop_climbing()
+            self.streams.drain()
+        if exited.background:
+            self.streams.discard_output()
+        else:
+            self.streams.close()
+        return exited
+
+    def interrupt(self, *, force: bool) -> None:
+        """SIGINT, SIGTERM, SIGKILL to the whole tree, one after another until it has ended.
+
+        A second interrupt takes the next rung at once; `force` the last.
+        """
+        if force:
+            self.climb(())
+        elif self._climb is None:
+            self.climb((signal.SIGINT, signal.SIGTERM))
+        else:
+            self.climb((signal.SIGTERM,))
+
+    def stop_for_limit(self) -> None:
+        self.climb((signal.SIGTERM,))
+
+    def climb(self, rungs: Sequence[signal.Signals]) -> None:
+        self._stop_climbing()
+        self.streams.read_late()
+        self._climb = asyncio.create_task(self._take_rungs(rungs), name="interrupt")
+
+    async def _take_rungs(self, rungs: Sequence[signal.Signals]) -> None:
+        for rung in rungs:
+            self.signals.append(rung.name)
+            self.spawned.signal(rung, "tree")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STEP_SECONDS):
+                    await asyncio.shield(self.spawned.ended)
+                    return
+        self.signals.append("SIGKILL")
+        self.spawned.sweep()
+
+    def _stop_climbing(self) -> None:
+        if self._climb is not None:
+            self._climb.cancel()
+
+    async def _end_background(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await asyncio.shield(self.spawned.ended)
+                return
+        self.spawned.sweep()
+
+    async def _end_soon(self) -> None:
+        self.streams.read_late()
+        self.signals.append("SIGTERM")
+        self.spawned.signal(signal.SIGTERM, "tree")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await asyncio.shield(self.spawned.ended)
+                return
+        self.signals.append("SIGKILL")
+        self.spawned.sweep()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await asyncio.shield(self.spawned.ended)

@@ -1,0 +1,71 @@
+"""Watches a running program from outside; opens a prompt when it waits for input and has none.
+
+Works for every language with nothing patched inside it: the keeper looks in /proc.  Two looks with
+no output between have to agree, since a program may be just about to read what is on its way.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from kernel_runner.launcher import Spawned, Waiting
+from kernel_runner.streams import InputSide
+from kernel_runner.task import TaskInput
+
+QUIET_SECONDS: Final = 0.02
+"""Only a program that has printed nothing for this long is looked at."""
+LONGEST_SECONDS: Final = 0.2
+"""Between two looks at a program that keeps on doing whatever it does."""
+
+
+async def watch(
+    spawned: Spawned, side: InputSide, task_input: TaskInput, last_output: Callable[[], float]
+) -> None:
+    """Open a prompt each time the program waits; runs until cancelled.
+
+    Args:
+        last_output: when the program printed last, in the loop's time.
+    """
+    loop = asyncio.get_running_loop()
+    pause_seconds = QUIET_SECONDS
+    seen = last_output()
+    while True:
+        if task_input.prompt_open:
+            await task_input.fed.wait()
+        task_input.fed.clear()
+        await _pause(task_input, pause_seconds)
+        if last_output() != seen or task_input.fed.is_set():
+            seen, pause_seconds = last_output(), QUIET_SECONDS
+        if task_input.prompt_open or loop.time() - seen < QUIET_SECONDS or side.unread():
+            continue
+        waiting = await _agreed_look(spawned, side, last_output)
+        if waiting is None:
+            pause_seconds = min(pause_seconds * 2, LONGEST_SECONDS)
+            continue
+        pause_seconds = QUIET_SECONDS
+        task_input.open_prompt(
+            certain=waiting == "certain", is_password=side.asks_for_password()
+        )
+
+
+async def _agreed_look(
+    spawned: Spawned, side: InputSide, last_output: Callable[[], float]
+) -> Waiting:
+    """What two looks agree on; None when anything happened between them."""
+    before = last_output()
+    first = await spawned.look()
+    if first is None:
+        return None
+    await asyncio.sleep(QUIET_SECONDS)
+    if last_output() != before or side.unread():
+        return None
+    second = await spawned.look()
+    return "maybe" if second is not None and "maybe" in (first, second) else second
+
+
+async def _pause(task_input: TaskInput, seconds: float) -> None:
+    """Let some time pass, or input come."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await task_input.fed.wait()

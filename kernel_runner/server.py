@@ -1,0 +1,107 @@
+"""Puts the stages together: channels and a language in, an exit code out.
+
+Every long-lived task of the program is made here, and here is the order of its end.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from kernel_runner.base import BaseRunner
+from kernel_runner.channels import Channel
+from kernel_runner.dispatcher import Dispatcher
+from kernel_runner.hooks import Hooks
+from kernel_runner.logs import LogStream
+from kernel_runner.messages.events import Log
+from kernel_runner.outbox import Outbox
+from kernel_runner.task_queue import TaskQueue
+
+FLUSH_SECONDS: Final = 1.0
+"""What the last events get to leave, once everything else has ended."""
+FLUSH_POLL_SECONDS: Final = 0.002
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """One runner.  `serve` runs once.
+
+    Args:
+        announce: called with the bound addresses, before anything else happens.
+    """
+
+    def __init__(
+        self,
+        runner: BaseRunner,
+        channels: Sequence[Channel],
+        *,
+        announce: Callable[[Mapping[str, str]], None],
+        max_queue_length: int,
+        max_pending_bytes: int,
+    ) -> None:
+        self._runner = runner
+        self._channels = channels
+        self._announce = announce
+        self._outbox = Outbox(max_pending_bytes)
+        self._queue = TaskQueue(Hooks(runner).run, max_queue_length)
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Answer commands until `stop` is set.  No child process is left on return.
+
+        Commands end first and the channels last, so the last words still leave.
+
+        Raises:
+            ConfigError: an address could not be bound.
+        """
+        logs = LogStream(self._post_log)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                pump = tasks.create_task(logs.pump(), name="logs")
+                commands = tasks.create_task(self._answer(), name="commands")
+                stopped = tasks.create_task(stop.wait(), name="stop")
+                await asyncio.wait({commands, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                for task in (commands, pump, stopped):
+                    task.cancel()
+        finally:
+            await logs.stop()
+            await self._close()
+
+    async def _answer(self) -> None:
+        """Cancelling this ends the running command and whatever else was started."""
+        dispatcher: Dispatcher | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                dispatcher = Dispatcher(self._runner, self._queue, self._outbox, tasks)
+                addresses: dict[str, str] = {}
+                for channel in self._channels:
+                    addresses |= channel.open(dispatcher)
+                self._announce(addresses)
+                await self._runner.init()
+                dispatcher.state = None
+                await self._queue.consume()
+        finally:
+            if dispatcher is not None:
+                dispatcher.state = "stopping"
+                dispatcher.cancel_all()
+            await self._runner.shutdown()
+
+    async def _close(self) -> None:
+        """Let the last events leave; what nobody takes is counted in the last log."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                while self._outbox.pending:
+                    await asyncio.sleep(FLUSH_POLL_SECONDS)
+        if left := self._outbox.pending:
+            log.warning("%d events were not delivered", left)
+        for channel in self._channels:
+            channel.close(linger_ms=0 if left else int(FLUSH_SECONDS * 1_000))
+
+    def _post_log(self, record: Log) -> None:
+        """To whoever's task is running, else to the agent."""
+        running = self._queue.running
+        if running is not None:
+            running.post(record)
+        elif (agent := self._outbox.find_session("agent")) is not None:
+            agent.answer(record, None)

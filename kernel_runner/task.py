@@ -1,0 +1,218 @@
+"""One request from the queue to its finish: where its events go, its input, its clock, how it ends."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from kernel_runner.errors import NoPrompt, Reason, TaskError
+from kernel_runner.limits import WallClock
+from kernel_runner.messages import events
+from kernel_runner.messages.commands import QueuedCommand
+from kernel_runner.messages.options import TaskOptions
+from kernel_runner.outbox import Session
+from kernel_runner.streams import InputSide
+
+
+class Activity(Protocol):
+    """What a task is busy with: a program, an interpreter, a question to the client."""
+
+    def interrupt(self, *, force: bool) -> None:
+        """Do what Ctrl-C does; a second one, or `force`, does not stop at what keeps the state."""
+
+    def stop_for_limit(self) -> None:
+        """End it: it has used up what it may."""
+
+
+class Interrupted(TaskError):
+    """The task was interrupted before it could start (another) program."""
+
+    reason = "interrupted"
+    exit_code = 130
+
+
+class Task:
+    """The mutable state of one queued command."""
+
+    def __init__(self, command: QueuedCommand, identity: str, session: Session) -> None:
+        self.command = command
+        self.identity = identity
+        self.session = session
+        self.end_reason: Reason | None = None
+        self.message: str | None = None
+        self.signal: int | None = None
+        self.signals: list[str] = []
+        self.exit_code = 0
+        self.output_bytes = 0
+        self.cpu_seconds = 0.0
+        self.max_rss_bytes = 0
+        self.traceback: events.ErrorDetails | None = None
+        self.activity: Activity | None = None
+        self._clock: WallClock | None = None
+        self._input: TaskInput | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.session.name, self.identity
+
+    @property
+    def options(self) -> TaskOptions:
+        return self.command.options
+
+    @property
+    def clock(self) -> WallClock:
+        assert self._clock is not None, "the task has started"
+        return self._clock
+
+    @property
+    def input(self) -> "TaskInput":
+        if self._input is None:
+            self._input = TaskInput(self)
+        return self._input
+
+    def start(self) -> None:
+        """The task has left the queue: its clock runs."""
+        self._clock = WallClock(self.options.limits.wall_s, self._expire)
+        self.post(events.Started())
+
+    def post(self, event: events.AnyEvent) -> None:
+        """Send an event of this task; never waits."""
+        self.session.post(event, self.identity)
+
+    async def emit(self, event: events.AnyEvent) -> None:
+        """Send an event of this task; waits, off the clock, while the client reads too slowly."""
+        self.post(event)
+        if self.session.full:
+            resume = self.clock.pause()
+            try:
+                await self.session.room()
+            finally:
+                resume()
+
+    def output(self, stream: events.StreamName, data: bytes) -> None:
+        """Send a piece of output; whoever has more should look at `session.full` first."""
+        self.output_bytes += len(data)
+        self.post(events.Output(stream, data))
+
+    def interrupt(self, reason: Reason, *, force: bool) -> None:
+        """End what runs as Ctrl-C would; the first reason stays."""
+        self.end_reason = self.end_reason or reason
+        if self.activity is not None:
+            self.activity.interrupt(force=force)
+
+    def check_interrupted(self) -> None:
+        """Raise `Interrupted` when the task was told to end: nothing more is to be started."""
+        if self.end_reason is not None:
+            raise Interrupted("nothing more was started")
+
+    def add_usage(self, cpu_seconds: float, max_rss_bytes: int) -> None:
+        self.cpu_seconds += cpu_seconds
+        self.max_rss_bytes = max(self.max_rss_bytes, max_rss_bytes)
+
+    def stop(self) -> events.Usage:
+        """The task has ended; what it took."""
+        self.clock.stop()
+        return events.Usage(
+            wall_s=round(self.clock.elapsed_seconds, 6),
+            cpu_s=self.cpu_seconds,
+            max_rss_bytes=self.max_rss_bytes,
+            output_bytes=self.output_bytes,
+        )
+
+    def _expire(self) -> None:
+        self.end_reason = self.end_reason or "timeout"
+        self.message = self.message or f"it ran longer than {self.options.limits.wall_s:g} s"
+        if self.activity is not None:
+            self.activity.stop_for_limit()
+
+
+class TaskInput:
+    """Who may feed the task, and when: its `stdin` option."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._side: InputSide | None = None
+        self._resume_clock: Callable[[], None] | None = None
+        self._early: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._ended = False
+        self.fed = asyncio.Event()
+        """Set whenever input came: whoever waited for it goes on."""
+
+    @property
+    def prompt_open(self) -> bool:
+        """Whether the client was asked for input and has not sent any yet."""
+        return self._resume_clock is not None
+
+    def connect(self, side: InputSide) -> None:
+        """A program takes input from now on."""
+        self._side = side
+        options = self._task.options
+        if options.stdin_bytes is not None:
+            side.feed(options.stdin_bytes)
+        for data, taken in self._early:
+            side.feed(data).add_done_callback(partial(_resolve, taken))
+        self._early.clear()
+        if self._ended or not self._takes_input:
+            side.end()
+
+    def disconnect(self) -> None:
+        """The program has ended; a prompt of its has, too."""
+        self._side = None
+        self.close_prompt()
+
+    def open_prompt(self, *, certain: bool, is_password: bool) -> None:
+        """The program waits for input and there is none: ask the client, off the clock."""
+        if self.prompt_open or self._side is None:
+            return
+        if self._ended or not self._takes_input:
+            self._side.end()
+            return
+        self._resume_clock = self._task.clock.pause()
+        self._task.post(events.WaitingInput(is_password, certain))
+
+    def close_prompt(self) -> None:
+        if self._resume_clock is not None:
+            resume, self._resume_clock = self._resume_clock, None
+            resume()
+
+    def feed(self, data: bytes) -> asyncio.Future[None]:
+        """Give input to the program; done when the kernel took it.
+
+        Raises:
+            NoPrompt: nothing waits for input, and this task does not take it before.
+            InputFull: too much waits already.
+        """
+        self._check_welcome()
+        self.close_prompt()
+        self.fed.set()
+        if self._side is not None:
+            return self._side.feed(data)
+        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._early.append((data, taken))
+        return taken
+
+    def end(self) -> None:
+        """End the input; raises `NoPrompt` as `feed` does."""
+        self._check_welcome()
+        self.close_prompt()
+        self.fed.set()
+        self._ended = self._task.options.stdin == "stream"
+        if self._side is not None:
+            self._side.end()
+
+    def _check_welcome(self) -> None:
+        if not self._takes_input:
+            raise NoPrompt("this task was given its input with the request")
+        if self._task.options.stdin == "prompt" and not self.prompt_open:
+            raise NoPrompt("no program waits for input; it was not kept for a later prompt")
+
+    @property
+    def _takes_input(self) -> bool:
+        return self._task.options.stdin != "none" and self._task.options.stdin_bytes is None
+
+
+def _resolve(taken: asyncio.Future[None], _: object) -> None:
+    if not taken.done():
+        taken.set_result(None)
+
+

@@ -1,0 +1,69 @@
+"""Requests in, one at a time and in order out: bounded, listable, cancellable."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NoReturn
+
+from kernel_runner.task import Task
+
+
+class QueueFull(Exception):
+    """The queue holds as many tasks as it may."""
+
+
+class TaskQueue:
+    """Tasks waiting for their turn.
+
+    There is one consumer and it awaits each task before it takes the next, so order needs no
+    lock.  When it is cancelled, `waiting()` is what the server answers as cancelled.
+    """
+
+    def __init__(self, run: Callable[[Task], Awaitable[None]], limit: int) -> None:
+        self._run = run
+        self._limit = limit
+        self._waiting: OrderedDict[tuple[str, str], Task] = OrderedDict()
+        self._arrived = asyncio.Event()
+        self.running: Task | None = None
+
+    def put(self, task: Task) -> int:
+        """Append a task; the number of those before it.
+
+        Raises:
+            QueueFull: it was not taken.
+        """
+        if len(self._waiting) >= self._limit:
+            raise QueueFull
+        self._waiting[task.key] = task
+        self._arrived.set()
+        return len(self._waiting) - 1 + (self.running is not None)
+
+    def find(self, identity: str, session: str | None) -> Task | None:
+        """The task of this id that waits or runs: in this session, or else in any."""
+        tasks = [*self._waiting.values(), *([self.running] if self.running else [])]
+        found = [task for task in tasks if task.identity == identity]
+        ours = [task for task in found if task.session.name == session]
+        return next(iter(ours or found), None)
+
+    def take_out(self, task: Task) -> None:
+        """Remove a task that waits."""
+        del self._waiting[task.key]
+
+    def waiting(self) -> Iterable[Task]:
+        """The tasks that wait, the next one first."""
+        return self._waiting.values()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def consume(self) -> NoReturn:
+        """Run tasks until cancelled; cancelling ends the running one too."""
+        while True:
+            while not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            _, self.running = self._waiting.popitem(last=False)
+            try:
+                await self._run(self.running)
+            finally:
+                self.running = None
