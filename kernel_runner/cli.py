@@ -8,14 +8,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from kernel_runner import config as configuration
 from kernel_runner import langs, logs
 from kernel_runner.base import Host
-from kernel_runner.channels import Channel
 from kernel_runner.config import Config
 from kernel_runner.errors import ConfigError, KernelRunnerError, UnknownLanguage
 from kernel_runner.launcher import Launcher
@@ -94,7 +93,7 @@ def _run(config: Config, control: socket.socket) -> int:
     return 0
 
 
-def _loop_factory():  # type: ignore[no-untyped-def]
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop where it is installed, else asyncio's own."""
     try:
         import uvloop
@@ -104,8 +103,7 @@ def _loop_factory():  # type: ignore[no-untyped-def]
 
 
 async def _serve(config: Config, control: socket.socket) -> None:
-    import zmq
-
+    from kernel_runner.channels.zeromq import zeromq_channels
     from kernel_runner.server import Server
 
     scratch = configuration.make_scratch()
@@ -115,32 +113,15 @@ async def _serve(config: Config, control: socket.socket) -> None:
         if address is not None and address.startswith("ipc://"):
             launcher.remove_at_end(Path(address.removeprefix("ipc://")))
     host = Host(launcher, Workspace(config.work_dir), scratch, config.env, config.runtime_path)
-    context = zmq.Context()
-    server = Server(
-        langs.load(config.language)(host),
-        _channels(config, context),
-        announce=lambda addresses: _announce(config, launcher, addresses),
-        max_queue_length=config.max_queue_length,
-        max_pending_bytes=config.max_pending_bytes,
-    )
-    try:
-        await server.serve(_stop_on_signals())
-    finally:
-        context.term()
-
-
-def _channels(config: Config, context) -> Sequence[Channel]:  # type: ignore[no-untyped-def]
-    from kernel_runner.channels.agent import AgentChannel
-    from kernel_runner.channels.session import SessionChannel
-
-    channels: list[Channel] = []
-    if config.commands_at is not None and config.events_at is not None:
-        channels.append(
-            AgentChannel(context, config.commands_at, config.events_at, config.max_body_bytes)
+    with zeromq_channels(config) as channels:
+        server = Server(
+            langs.load(config.language)(host),
+            channels,
+            announce=lambda addresses: _announce(config, launcher, addresses),
+            max_queue_length=config.max_queue_length,
+            max_pending_bytes=config.max_pending_bytes,
         )
-    if config.session_at is not None:
-        channels.append(SessionChannel(context, config.session_at, config.max_body_bytes))
-    return channels
+        await server.serve(_stop_on_signals())
 
 
 def _announce(config: Config, launcher: Launcher, addresses: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ Every address, path, size and time limit of the runner is a field here, with its
 import os
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -69,9 +69,7 @@ NAMES: Final[Mapping[str, str]] = {
 DEFAULT_PORTS: Final = {"commands": 2000, "events": 2001, "session": 2010}
 
 
-def load(
-    language: str, flags: Mapping[str, str | bool], environment: Mapping[str, str]
-) -> Config:
+def load(language: str, flags: Mapping[str, str | bool], environment: Mapping[str, str]) -> Config:
     """Put the sources together.
 
     Args:
@@ -112,9 +110,7 @@ def _from_environment(environment: Mapping[str, str]) -> Mapping[str, object]:
     return {names[key]: value for key, value in environment.items() if key in names}
 
 
-def _checked(
-    given: Mapping[str, object], source: str, problems: list[str]
-) -> dict[str, object]:
+def _checked(given: Mapping[str, object], source: str, problems: list[str]) -> dict[str, object]:
     """The options that can be used, by field; the others become problems."""
     settings: dict[str, object] = {}
     for name, value in given.items():
@@ -180,14 +176,12 @@ def _address(field: str, options: Options, problems: list[str]) -> str | None:
             _check_tcp(name, text, rest, options, problems)
         case _:
             problems.append(
-                f"{name}: {text!r} is no address; write tcp://HOST:PORT, a PORT, ipc://PATH, or none"
+                f"{name}: {text!r} is no address; write tcp://HOST:PORT, PORT, ipc://PATH or none"
             )
     return text
 
 
-def _check_tcp(
-    name: str, text: str, rest: str, options: Options, problems: list[str]
-) -> None:
+def _check_tcp(name: str, text: str, rest: str, options: Options, problems: list[str]) -> None:
     host, _, port = rest.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
         problems.append(f"{name}: {text!r} is no address; write tcp://HOST:PORT, PORT 0 for any")
@@ -199,7 +193,7 @@ def _check_tcp(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address; a name that is not an address does not count."""
+    """Whether only this machine reaches the address; of names only ``localhost`` counts."""
     if host == "localhost":
         return True
     for family in (socket.AF_INET, socket.AF_INET6):

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Coroutine
-from typing import Any, Final, assert_never
+from typing import Any, Final, assert_never, cast
 
 from kernel_runner import __version__
 from kernel_runner.base import BaseRunner
@@ -36,7 +36,6 @@ class Dispatcher:
         self._outbox = outbox
         self._tasks = tasks
         self._started_at = time.time()
-        self._seen: dict[str, set[str]] = {}
         self.state: str | None = "initializing"
 
     # What a channel calls ---------------------------------------------------------------------
@@ -47,7 +46,7 @@ class Dispatcher:
         elif isinstance(request.command, commands.QUEUED):
             self._enqueue(request.command, request)
         else:
-            self._serve(request.command, request)
+            self._serve(cast(commands.ImmediateCommand, request.command), request)
 
     def attach(self, peer: Peer) -> None:
         if (session := self._outbox.session_of(peer)) is not None:
@@ -68,7 +67,7 @@ class Dispatcher:
             hint = "say hello first, so that there is a session for the events"
             self._refuse(request, "no-session", "this connection has no session", hint)
             return
-        if request.id in self._seen.setdefault(session.name, set()):
+        if not session.remember(request.id):
             self._refuse(request, "duplicate-id", f"id {request.id!r} was used in this session")
             return
         task = Task(command, request.id, session)
@@ -80,8 +79,6 @@ class Dispatcher:
         except QueueFull:
             _end_unrun(task, "queue-full", "the queue is full; wait for tasks to finish")
             return
-        if request.peer.builtin_session is None:
-            self._seen[session.name].add(request.id)
         task.post(events.Accepted(position))
 
     def cancel_all(self) -> None:

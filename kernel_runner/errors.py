@@ -123,7 +123,9 @@ class InterpreterDied(TaskError):
     """The interpreter of query mode ended in the middle of a task; its state is lost."""
 
     def __init__(self, name: str, how: str, exit_code: int) -> None:
-        super().__init__(f"the {name} interpreter {how}; its state is lost, the next task gets a new one")
+        super().__init__(
+            f"the {name} interpreter {how}; its state is lost, the next task gets a new one"
+        )
         self.exit_code = exit_code
 
 

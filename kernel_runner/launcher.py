@@ -4,13 +4,14 @@ The wire is described in `kernel_runner.guardian`.
 """
 
 import asyncio
+import errno
 import marshal
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -72,7 +73,7 @@ class Spawned:
         self._tell(("look",))
         return await answer
 
-    def _tell(self, message: tuple[object, ...]) -> None:
+    def _tell(self, message: tuple[str | int, ...]) -> None:
         with suppress(OSError):  # the keeper has gone, and with it whoever was meant
             self._keeper.send(marshal.dumps(message))
 
@@ -91,7 +92,7 @@ class Spawned:
                 self.pid = pid
                 self.started.set_result(None)
             case ("failed", int(number), str(what)):
-                exit_code = 127 if number == 2 else 126
+                exit_code = 127 if number == errno.ENOENT else 126
                 error = LaunchError(what or self._what, os.strerror(number), exit_code)
                 self.started.set_exception(error)
             case ("exited", int(status), background):
@@ -181,27 +182,22 @@ class Launcher:
                 raise LaunchError("a program", f"the guardian is gone ({error})", 126) from error
 
 
-class _payload:
+@contextmanager
+def _payload(spec: dict[str, Any]) -> Iterator[int]:
     """A memory file with what is too large for a message: arguments and environment."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self._fd = os.memfd_create("kernel-runner-spawn", os.MFD_CLOEXEC)
-        with open(self._fd, "wb", closefd=False) as file:
-            file.write(marshal.dumps(spec))
-
-    def __enter__(self) -> int:
-        return self._fd
-
-    def __exit__(self, *exc: object) -> None:
-        os.close(self._fd)
+    fd = os.memfd_create("kernel-runner-spawn", os.MFD_CLOEXEC)
+    with os.fdopen(fd, "wb") as file:
+        file.write(marshal.dumps(spec))
+        file.flush()
+        yield fd
 
 
 async def _writable(control: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_writer(control, lambda: ready.done() or ready.set_result(None))
+    ready = asyncio.Event()
+    loop.add_writer(control, ready.set)
     try:
-        await ready
+        await ready.wait()
     finally:
         loop.remove_writer(control)
 

@@ -1,4 +1,4 @@
-"""Events from everybody in, numbered and in order to each client out: the only writer of the channels.
+"""Events from everybody in, in order to each client out: the only writer of the channels.
 
 A lane holds what one client has not taken yet.  A session's lane is numbered and outlives its
 connections; an unnumbered one carries the answers to a single connection.
@@ -9,7 +9,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -23,6 +23,10 @@ ENVELOPE_BYTES: Final = 256
 """What an event is counted with beside its data."""
 MERGE_BYTES: Final = 65_536
 """Output that waits is put together up to this size."""
+MAX_SEEN_IDS: Final = 65_536
+"""The ids that a session remembers, so that none is run twice: the oldest are forgotten."""
+
+Calls: TypeAlias = list[Callable[[], None]]
 
 
 class Lane:
@@ -42,7 +46,8 @@ class Lane:
         self._blocked = False
         self.sent_seq = 0
         """The number of the last event that was handed over."""
-        self._on_room: list[Callable[[], None]] = []
+        self._on_room: Calls = []
+        self._on_empty: Calls = []
 
     @property
     def full(self) -> bool:
@@ -75,9 +80,12 @@ class Lane:
     async def room(self) -> None:
         """Return when the lane is not full."""
         while self.full:
-            ready = asyncio.get_running_loop().create_future()
-            self.when_room(lambda: ready.done() or ready.set_result(None))
-            await ready
+            await _called(self._on_room)
+
+    async def emptied(self) -> None:
+        """Return when nothing waits."""
+        while self._pending:
+            await _called(self._on_empty)
 
     def attach(self, peer: Peer) -> None:
         self.peer = peer
@@ -101,9 +109,9 @@ class Lane:
             self._forget(envelope := self._pending.popleft())
             self.sent_seq = envelope.seq or 0
         if self._on_room and self._bytes <= self._max_bytes // 2:
-            calls, self._on_room = self._on_room, []
-            for call in calls:
-                call()
+            _call_all(self._on_room)
+        if self._on_empty and not self._pending:
+            _call_all(self._on_empty)
 
     def _next_seq(self) -> int | None:
         return None
@@ -149,6 +157,16 @@ class Session(Lane):
     def __init__(self, name: str, max_bytes: int, *, peer: Peer | None) -> None:
         super().__init__(name, max_bytes, peer=peer)
         self.next_seq = 1
+        self._seen: dict[str, None] = {}
+
+    def remember(self, request_id: str) -> bool:
+        """Whether this id is new to the session; from now on it is not."""
+        if request_id in self._seen:
+            return False
+        if len(self._seen) >= MAX_SEEN_IDS:
+            del self._seen[next(iter(self._seen))]
+        self._seen[request_id] = None
+        return True
 
     def _next_seq(self) -> int:
         self.next_seq += 1
@@ -218,6 +236,31 @@ class Outbox:
     def _drop_empty(self, peer: Peer, lane: Lane) -> None:
         if lane.pending == 0 or lane.peer is None:
             self._answers.pop(peer, None)
+
+    async def flush(self) -> None:
+        """Return when every event was taken."""
+        for lane in (*self._sessions.values(), *self._answers.values()):
+            await lane.emptied()
+
+
+async def _called(calls: Calls) -> None:
+    """Return when the calls of this list are made."""
+    waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def resolve() -> None:
+        if not waiting.done():
+            waiting.set_result(None)
+
+    calls.append(resolve)
+    await waiting
+
+
+def _call_all(calls: Calls) -> None:
+    """Make each call once; what is added meanwhile waits for the next time."""
+    made = calls.copy()
+    calls.clear()
+    for call in made:
+        call()
 
 
 def _size(event: events.AnyEvent) -> int:

@@ -44,9 +44,7 @@ async def watch(
             pause_seconds = min(pause_seconds * 2, LONGEST_SECONDS)
             continue
         pause_seconds = QUIET_SECONDS
-        task_input.open_prompt(
-            certain=waiting == "certain", is_password=side.asks_for_password()
-        )
+        task_input.open_prompt(certain=waiting == "certain", is_password=side.asks_for_password())
 
 
 async def _agreed_look(

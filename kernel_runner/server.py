@@ -20,7 +20,6 @@ from kernel_runner.task_queue import TaskQueue
 
 FLUSH_SECONDS: Final = 1.0
 """What the last events get to leave, once everything else has ended."""
-FLUSH_POLL_SECONDS: Final = 0.002
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +90,7 @@ class Server:
         """Let the last events leave; what nobody takes is counted in the last log."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_SECONDS):
-                while self._outbox.pending:
-                    await asyncio.sleep(FLUSH_POLL_SECONDS)
+                await self._outbox.flush()
         if left := self._outbox.pending:
             log.warning("%d events were not delivered", left)
         for channel in self._channels:

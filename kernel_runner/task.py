@@ -1,4 +1,4 @@
-"""One request from the queue to its finish: where its events go, its input, its clock, how it ends."""
+"""One request from the queue to its finish: its events, its input, its clock, how it ends."""
 
 import asyncio
 from collections.abc import Callable
@@ -214,5 +214,3 @@ class TaskInput:
 def _resolve(taken: asyncio.Future[None], _: object) -> None:
     if not taken.done():
         taken.set_result(None)
-
-

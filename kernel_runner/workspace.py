@@ -35,9 +35,7 @@ class Workspace:
         found = []
         for folder, names, files in os.walk(self.root):
             names[:] = sorted(name for name in names if not name.startswith("."))
-            found += [
-                Path(folder, file) for file in sorted(files) if file.endswith(tuple(endings))
-            ]
+            found += [Path(folder, file) for file in sorted(files) if file.endswith(tuple(endings))]
         return [path for path in found if path.is_file()]
 
     def write(self, name: str, data: bytes, *, executable: bool) -> None:
@@ -50,7 +48,7 @@ class Workspace:
             temporary = f".{leaf[:200]}.part"
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(temporary, flags, 0o777 if executable else 0o666, dir_fd=folder)
-            with open(fd, "wb") as file:
+            with os.fdopen(fd, "wb") as file:
                 file.write(data)
             os.replace(temporary, leaf, src_dir_fd=folder, dst_dir_fd=folder)
 
@@ -60,7 +58,7 @@ class Workspace:
             # a fifo must not make us wait for its writer
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             fd = os.open(leaf, flags, dir_fd=folder)
-            with open(fd, "rb") as file:
+            with os.fdopen(fd, "rb") as file:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     raise WorkspaceError("not-a-file", name, "not a regular file")
                 return file.read()

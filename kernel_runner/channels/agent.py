@@ -25,11 +25,15 @@ class AgentChannel:
     builtin_session = "agent"
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], commands_at: str, events_at: str, max_body: int
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        commands_at: str,
+        events_at: str,
+        max_body: int,
     ) -> None:
         self._context = context
         self._addresses = (commands_at, events_at)
-        self._max_body_bytes = max_body
+        self._max_body_bytes = max_body_bytes
         self._runs = RunNames()
         self._ids = itertools.count(1)
         self._sockets: list[ZSocket] = []

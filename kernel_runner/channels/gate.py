@@ -1,4 +1,4 @@
-"""Lets one puller at a time read a PUSH socket: a second one waits at the door until the first left.
+"""Lets one puller at a time read a PUSH socket; a second one waits at the door for its turn.
 
 PUSH shares its messages out among its peers, so a second puller would steal every other one.
 The door is ZAP (ZeroMQ RFC 27): the handshake of whoever comes is held until it is his turn, and
@@ -18,7 +18,7 @@ _EVENTS: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_
 
 
 class Gate:
-    """Watches `socket` and answers its ZAP requests.  The context must have no other ZAP handler."""
+    """Watches `socket` and answers the ZAP requests; the context has no other ZAP handler."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The test double of a channel: says commands to the runner and hears its events, in this process."""
+"""The test double of a channel: says commands and hears events in the runner's own process."""
 
 import asyncio
 from collections.abc import Mapping

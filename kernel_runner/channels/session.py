@@ -51,11 +51,11 @@ class SessionChannel:
     """Binds the ROUTER and tells its connections apart."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], address: str, max_body: int
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, max_body_bytes: int
     ) -> None:
         self._context = context
         self._address = address
-        self._max_body_bytes = max_body
+        self._max_body_bytes = max_body_bytes
         self._socket: ZSocket | None = None
 
     def open(self, receiver: Receiver) -> Mapping[str, str]:

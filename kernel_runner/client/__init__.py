@@ -1,8 +1,8 @@
 """The other end of the wire: start a runner or connect to one, send requests, read their events.
 
-    async with launch("python") as kernel:
-        result = await kernel.query("1 + 1").result()
-        print(result.stdout)
+async with launch("python") as kernel:
+    result = await kernel.query("1 + 1").result()
+    print(result.stdout)
 """
 
 from kernel_runner.client.errors import (

@@ -55,7 +55,8 @@ async def launch(
 
 
 async def _address(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None and process.stderr is not None, "both are pipes"
+    assert process.stdout is not None, "it is a pipe"
+    assert process.stderr is not None, "it is a pipe"
     if line := await process.stdout.readline():
         return str(json.loads(line)["session"])
     message = (await process.stderr.read()).decode(errors="replace").strip()

@@ -5,7 +5,7 @@ import base64
 import json
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -35,7 +35,7 @@ class Driver:
         self._name = name
         self._loop = asyncio.get_running_loop()
         self._frames = FrameReader()
-        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._ready: asyncio.Future[Frame] = self._loop.create_future()
         self._done: asyncio.Future[Frame] | None = None
         self._answers: dict[str, asyncio.Future[Frame]] = {}
         self._owner: Task | None = None
@@ -106,9 +106,13 @@ class Driver:
         return Flow(
             on_output=self._raw_output,
             is_full=lambda: self._owner is not None and self._owner.session.full,
-            when_room=lambda call: self._owner and self._owner.session.when_room(call),
+            when_room=self._when_room,
             pause=lambda: self._owner.clock.pause() if self._owner is not None else lambda: None,
         )
+
+    def _when_room(self, call: Callable[[], None]) -> None:
+        if self._owner is not None:
+            self._owner.session.when_room(call)
 
     # One cell ---------------------------------------------------------------------------------
 
@@ -170,7 +174,8 @@ class Driver:
 
     async def ask(self, question: Frame, serial: str) -> Frame:
         """The answer to a question about code; cancel it when it takes too long."""
-        self._answers[serial] = answer = self._loop.create_future()
+        answer: asyncio.Future[Frame] = self._loop.create_future()
+        self._answers[serial] = answer
         try:
             self._tell(question)
             return await answer
@@ -218,11 +223,11 @@ class Driver:
                     )
             case "done":
                 self._drain_raw()
-                self._resolve(self._done, frame)
+                _resolve(self._done, frame)
             case "ready":
-                self._resolve(self._ready, None)
+                _resolve(self._ready, frame)
             case "completion" | "inspection" | "completeness":
-                self._resolve(self._answers.get(frame.keys.get("serial", "")), frame)
+                _resolve(self._answers.get(frame.keys.get("serial", "")), frame)
             case "log":
                 level = logging.getLevelNamesMapping().get(
                     frame.keys.get("level", "info").upper(), logging.INFO
@@ -295,17 +300,18 @@ class Driver:
                 waiting.set_exception(died)
                 waiting.exception()  # it may be that nobody waits any more
 
-    @staticmethod
-    def _resolve(waiting: "asyncio.Future[Frame] | asyncio.Future[None] | None", value: object) -> None:
-        if waiting is not None and not waiting.done():
-            waiting.set_result(value)  # type: ignore[arg-type]
+
+def _resolve(waiting: asyncio.Future[Frame] | None, frame: Frame) -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(frame)
 
 
 def _media(body: bytes) -> events.Media:
     shown = json.loads(body)
-    data = {
-        mime: text if mime.startswith(TEXT_TYPES) or mime.endswith("+json") else base64.b64decode(text)
-        for mime, text in shown["data"].items()
-    }
+    data = {mime: _content(mime, text) for mime, text in shown["data"].items()}
     return events.Media(data, shown.get("metadata", {}))
 
+
+def _content(mime: str, text: str) -> str | bytes:
+    is_text = mime.startswith(TEXT_TYPES) or mime.endswith("+json")
+    return text if is_text else base64.b64decode(text)

@@ -1,4 +1,4 @@
-"""Languages whose sources an interpreter runs as they are: ``main.<ending>``, or the only source."""
+"""Languages whose sources are run as they are: ``main.<ending>``, or the only source."""
 
 from pathlib import Path
 
@@ -14,9 +14,7 @@ class ScriptRunner(BaseRunner):
         return 0
 
     async def execute_heuristic(self) -> ExitCode:
-        return await self.run(
-            [*self.interpreter(self.main_file()), *self.args], output=self.output
-        )
+        return await self.run([*self.interpreter(self.main_file()), *self.args], output=self.output)
 
     def interpreter(self, main_file: Path) -> Argv:
         """The command line that runs `main_file`, without the client's arguments."""

@@ -1,1 +1,1 @@
-"""Every command and event as a type; `agent_wire` and `session_wire` turn frames into them and back."""
+"""Every command and event as a type; the two `..._wire` modules turn frames into them and back."""

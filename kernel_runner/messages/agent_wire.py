@@ -84,13 +84,9 @@ PARSERS: dict[str, Callable[[bytes], commands.Command]] = {
     "status": lambda body: commands.GetStatus(),
     "event": lambda body: msgspec.json.decode(body, type=commands.HostEvent),
     "start-service": lambda body: msgspec.json.decode(body, type=commands.StartService),
-    "shutdown-service": lambda body: commands.ShutdownService(
-        msgspec.json.decode(body, type=str)
-    ),
+    "shutdown-service": lambda body: commands.ShutdownService(msgspec.json.decode(body, type=str)),
     "get-apps": lambda body: commands.ListServices(body.decode()),
-    "start-model-service": lambda body: msgspec.json.decode(
-        body, type=commands.StartModelService
-    ),
+    "start-model-service": lambda body: msgspec.json.decode(body, type=commands.StartModelService),
 }
 
 

@@ -1,11 +1,10 @@
-"""Every event that the runner can send, one class each; the names of fields are those on the wire."""
+"""Every event that the runner can send, one class each; fields are named as on the wire."""
 
 from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
 from kernel_runner.errors import Reason
-
 
 StreamName = Literal["stdout", "stderr"]
 
@@ -95,7 +94,7 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_co
 
 
 class WaitingInput(Event, frozen=True):
-    """The program waits for its input.  `certain` is false where an event loop might only listen."""
+    """The program waits for input.  `certain` is false where an event loop might only listen."""
 
     type = "waiting-input"
     is_password: bool
@@ -186,7 +185,7 @@ class File(Event, frozen=True):
 
 
 class FileEntry(msgspec.Struct, frozen=True):
-    """`kind` is file, folder, link or other; `mode` the permission bits; `mtime` seconds since 1970."""
+    """`kind` is file, folder, link or other; `mode` permission bits; `mtime` seconds since 1970."""
 
     name: str
     kind: str
@@ -235,29 +234,6 @@ Answer: TypeAlias = (
 AnyEvent: TypeAlias = TaskEvent | Answer
 
 EVENTS: dict[str, type[AnyEvent]] = {
-    kind.type: kind
-    for kind in (
-        Media,
-        Log,
-        WaitingInput,
-        Accepted,
-        Started,
-        Completion,
-        Inspection,
-        Completeness,
-        Status,
-        QueueListing,
-        ServiceResult,
-        AppsResult,
-        ModelServiceResult,
-        Welcome,
-        Superseded,
-        File,
-        Files,
-        Ok,
-        Refused,
-    )
-} | {
     "stdout": Output,
     "stderr": Output,
     "clean-finished": Finished,
@@ -265,3 +241,26 @@ EVENTS: dict[str, type[AnyEvent]] = {
     "finished": Finished,
 }
 """The class of each type of event."""
+
+_NAMED: tuple[type[AnyEvent], ...] = (
+    Media,
+    Log,
+    WaitingInput,
+    Accepted,
+    Started,
+    Completion,
+    Inspection,
+    Completeness,
+    Status,
+    QueueListing,
+    ServiceResult,
+    AppsResult,
+    ModelServiceResult,
+    Welcome,
+    Superseded,
+    File,
+    Files,
+    Ok,
+    Refused,
+)
+EVENTS.update((kind.type, kind) for kind in _NAMED)

@@ -1,4 +1,4 @@
-"""A command with its id and sender on the way in, an event with its id and number on the way out."""
+"""A command with its id and sender on the way in, a numbered event on the way out."""
 
 from typing import Protocol
 

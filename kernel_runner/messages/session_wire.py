@@ -62,9 +62,7 @@ def parse_command(header: Header, body: bytes) -> commands.Command:
         raise MalformedBody(kind.op, str(error)) from error
 
 
-def _convert(
-    kind: type[commands.Command], fields: dict[str, Any], body: bytes
-) -> commands.Command:
+def _convert(kind: type[commands.Command], fields: dict[str, Any], body: bytes) -> commands.Command:
     if kind.body_field is not None:
         fields[kind.body_field] = body if kind.body_field == "data" else body.decode()
     if issubclass(kind, commands.QUEUED):
@@ -134,5 +132,3 @@ def decode_event(frames: Frames) -> Received:
     except ValueError as error:
         raise MalformedBody(str(name), str(error)) from error
     return Received(event, identity, seq, t_ns)
-
-

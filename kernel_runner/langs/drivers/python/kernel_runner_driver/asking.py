@@ -6,9 +6,8 @@ import builtins
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
-
 from fcntl import ioctl
+from typing import TYPE_CHECKING
 
 from kernel_runner_driver.streams import FIONREAD, NOTHING
 

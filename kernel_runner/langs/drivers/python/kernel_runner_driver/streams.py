@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
-
 from fcntl import ioctl
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kernel_runner_driver.interrupts import Interrupts
