@@ -1,3 +1,31 @@
-"""Runs user code in any language for a client, one command at a time, in the order it was sent."""
+"""Runs user code in any language for a client, one command at a time, in the order it was sent.
+
+    client ──▶ channel ──▶ dispatcher ──▶ task_queue ──▶ hooks ──▶ base, langs
+       ▲                                                              │
+       └────── channel ◀────────── outbox / journal ◀───────────── process
+
+Importing this does nothing; a name is loaded when it is first used.
+"""
+
+TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
+if TYPE_CHECKING:
+    from kernel_runner.base import BaseRunner
+    from kernel_runner.client import Kernel, connect, launch
 
 __version__ = "0.1.0"
+__all__ = ["BaseRunner", "Kernel", "__version__", "connect", "launch"]
+
+_HOMES = {
+    "BaseRunner": "kernel_runner.base",
+    "Kernel": "kernel_runner.client",
+    "connect": "kernel_runner.client",
+    "launch": "kernel_runner.client",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

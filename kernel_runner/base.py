@@ -284,16 +284,20 @@ class BaseRunner(ABC):
 
     async def _finish(self, program: Program) -> ExitCode:
         task = self.task
-        if task.options.keep_background:
-            exited = await program.wait_keeping_background()
-        else:
-            ended = await program.wait()
-            exited = ended.exit
-            task.add_usage(ended.tree.cpu_seconds, ended.tree.max_rss_bytes)
-            if ended.tree.swept and task.end_reason is None:
-                log.info("ended with the program: %s", ", ".join(ended.tree.swept))
-        task.signal = exited.signal
-        return exited.exit_code
+        try:
+            if task.options.keep_background:
+                await program.wait_keeping_background()
+            else:
+                tree = await program.wait()
+                if tree.swept and task.end_reason is None:
+                    log.info("ended with the program: %s", ", ".join(tree.swept))
+        finally:
+            # also when the runner stops: the finish tells how the program ended
+            if program.tree is not None:
+                task.add_usage(program.tree.cpu_seconds, program.tree.max_rss_bytes)
+            if program.exit is not None:
+                task.signal, task.exit_code = program.exit.signal, program.exit.exit_code
+        return task.exit_code
 
     def has_makefile(self) -> bool:
         """Whether the work directory is built by make."""

@@ -21,6 +21,7 @@ from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
 USAGE_ERROR: Final = 2
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,9 +110,6 @@ async def _serve(config: Config, control: socket.socket) -> None:
     scratch = configuration.make_scratch()
     launcher = Launcher(control)
     launcher.remove_at_end(scratch)
-    for address in (config.commands_at, config.events_at, config.session_at):
-        if address is not None and address.startswith("ipc://"):
-            launcher.remove_at_end(Path(address.removeprefix("ipc://")))
     host = Host(launcher, Workspace(config.work_dir), scratch, config.env, config.runtime_path)
     with zeromq_channels(config) as channels:
         server = Server(
@@ -121,10 +119,17 @@ async def _serve(config: Config, control: socket.socket) -> None:
             max_queue_length=config.max_queue_length,
             max_pending_bytes=config.max_pending_bytes,
         )
-        await server.serve(_stop_on_signals())
+        stop = _stop_on_signals()
+        try:
+            await server.serve(stop)
+        finally:
+            _ignore_signals()
 
 
 def _announce(config: Config, launcher: Launcher, addresses: Mapping[str, str]) -> None:
+    for address in addresses.values():
+        if address.startswith("ipc://"):
+            launcher.remove_at_end(Path(address.removeprefix("ipc://")))
     line = json.dumps({name: addresses.get(name) for name in ("in", "out", "session")})
     print(line, flush=True)
     if config.address_file is not None:
@@ -136,6 +141,16 @@ def _stop_on_signals() -> asyncio.Event:
     """Set by the first SIGTERM or SIGINT; a second one changes nothing."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def _ignore_signals() -> None:
+    """Everything has ended; a signal that comes now must not change the exit code."""
+    loop = asyncio.get_running_loop()
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    for number in STOP_SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

@@ -87,6 +87,10 @@ def load(language: str, flags: Mapping[str, str | bool], environment: Mapping[st
     given = {name: value for name, value in flags.items() if name != "config"}
     settings |= _checked(given, "command line", problems)
     config = _build(language, msgspec.convert(settings, Options), environment, problems)
+    if (config.commands_at is None) != (config.events_at is None):
+        problems.append("in, out: give both an address, or say none for both")
+    elif config.commands_at is None and config.session_at is None:
+        problems.append("in, out, session: all are none, so nobody could reach the runner")
     if problems:
         raise ConfigError(problems)
     return config

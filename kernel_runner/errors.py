@@ -10,6 +10,7 @@ KernelRunnerError
 ├── TaskError              a request could not be carried out; ends it with a reason
 │   ├── NothingToRun
 │   ├── Unsupported
+│   ├── BadOptions
 │   ├── LaunchError
 │   └── InterpreterDied
 ├── WorkspaceError         a file name that leads out of the work directory, or no such file
@@ -107,6 +108,12 @@ class Unsupported(TaskError):
     """This language has no such mode."""
 
     reason = "unsupported"
+
+
+class BadOptions(TaskError):
+    """The options of a request do not fit what it asks for."""
+
+    reason = "bad-request"
 
 
 class LaunchError(TaskError):

@@ -44,7 +44,8 @@ Keeper to runner, on the keeper's socket:
     somebody reads it, `"maybe"` when an event loop has it among others.
 `("ended", names, cpu_seconds, max_rss_bytes)`
     no process of the program is left.  `names` has up to 20 `"name (pid)"` of those that a sweep
-    killed after the first process had ended.  The last message.
+    killed after the first process had ended.  `max_rss_bytes` never shows less than the 10 MB
+    that a program has between fork and exec.  The last message.
 
 Runner to keeper:
 

@@ -45,7 +45,7 @@ class Hooks:
             self._finish(task, error.exit_code, error.reason, str(error))
         except asyncio.CancelledError:
             task.end_reason = "cancelled"
-            self._finish(task, ENDED_BY_US, "cancelled", "the runner was shut down")
+            self._finish(task, task.exit_code, "cancelled", "the runner was shut down")
             raise
         except Exception as error:
             log.exception("the %s runner failed on %s", self._runner.name, task.command.op)

@@ -149,13 +149,6 @@ class Streams:
                 reader.resume()
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """How a program ended; its whole tree has ended with it, or was left alone as asked."""
-
-    exit: Exit
-    tree: TreeEnd
-
-
 class Program:
     """A running program and every process it started.
 
@@ -195,7 +188,17 @@ class Program:
         program_streams.started()
         return cls(spawned, program_streams, signals)
 
-    async def wait(self) -> Ended:
+    @property
+    def exit(self) -> Exit | None:
+        """How its first process ended; None while it runs."""
+        return self.spawned.exited.result() if self.spawned.exited.done() else None
+
+    @property
+    def tree(self) -> TreeEnd | None:
+        """How the last of its processes ended; None while there are any."""
+        return self.spawned.ended.result() if self.spawned.ended.done() else None
+
+    async def wait(self) -> TreeEnd:
         """Return when the program and all it left behind have ended and their output was read.
 
         Cancelling it ends the program: SIGTERM, then SIGKILL.
@@ -204,7 +207,7 @@ class Program:
             exited = await asyncio.shield(self.spawned.exited)
             if exited.background:
                 await self._end_background()
-            tree = await asyncio.shield(self.spawned.ended)
+            return await asyncio.shield(self.spawned.ended)
         except asyncio.CancelledError:
             await self._end_soon()
             raise
@@ -212,9 +215,8 @@ class Program:
             self._stop_climbing()
             self.streams.drain()
             self.streams.close()
-        return Ended(exited, tree)
 
-    async def wait_keeping_background(self) -> Exit:
+    async def wait_keeping_background(self) -> None:
         """Return when the first process has ended; the others live until the runner ends."""
         try:
             exited = await asyncio.shield(self.spawned.exited)
@@ -229,7 +231,6 @@ class Program:
             self.streams.discard_output()
         else:
             self.streams.close()
-        return exited
 
     def interrupt(self, *, force: bool) -> None:
         """SIGINT, SIGTERM, SIGKILL to the whole tree, one after another until it has ended.

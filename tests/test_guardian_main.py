@@ -99,12 +99,10 @@ def _child_of(parent: int, pids: list[int]) -> int:
 
 
 HEAR_SIGNAL = """
-heard = []
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-    signal.signal(number, lambda number, frame: heard.append(number))
+numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 print("ready", flush=True)
-signal.pause()
-return heard[0]
+return signal.sigwait(numbers)
 """
 
 

@@ -1,6 +1,7 @@
 """The agent dialect (v1): a PULL socket for commands, a PUSH socket for events."""
 
 import itertools
+import socket as unix_sockets
 from collections.abc import Mapping
 
 import msgspec
@@ -29,7 +30,7 @@ class AgentChannel:
         context: zmq.Context[zmq.Socket[bytes]],
         commands_at: str,
         events_at: str,
-        max_body: int,
+        max_body_bytes: int,
     ) -> None:
         self._context = context
         self._addresses = (commands_at, events_at)
@@ -118,7 +119,21 @@ class RunNames:
 
 def bind(socket: ZSocket, address: str) -> str:
     """The address that was bound; raises `ConfigError` when it cannot be."""
+    if _is_answered(address):
+        raise ConfigError([f"cannot bind {address}: another process listens there"])
     try:
         return socket.bind(address)
     except zmq.ZMQError as error:
         raise ConfigError([f"cannot bind {address}: {error.strerror}"]) from error
+
+
+def _is_answered(address: str) -> bool:
+    """Whether somebody listens at an ipc address: ZeroMQ would take it from him without a word."""
+    if not address.startswith("ipc://"):
+        return False
+    with unix_sockets.socket(unix_sockets.AF_UNIX, unix_sockets.SOCK_STREAM) as probe:
+        try:
+            probe.connect(address.removeprefix("ipc://"))
+        except OSError:
+            return False
+    return True

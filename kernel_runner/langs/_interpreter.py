@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Literal, cast
 
 from kernel_runner.base import ExitCode
-from kernel_runner.errors import InterpreterDied
+from kernel_runner.errors import BadOptions, InterpreterDied
 from kernel_runner.langs._driver import Driver
 from kernel_runner.langs._frames import Frame
 from kernel_runner.langs._script import ScriptRunner
@@ -47,6 +47,8 @@ class InterpreterRunner(ScriptRunner):
     async def query(self, code: str) -> ExitCode:
         task = self.task
         task.check_interrupted()
+        if unusable := task.options.set_for_programs():
+            raise BadOptions(f"{unusable}: for programs; in a query the code itself sets these")
         driver = await self._ready()
         task.activity = driver
         try:

@@ -46,5 +46,10 @@ class TaskOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     tty: Literal[False] | TerminalSize | None = None
     keep_background: bool = False
 
+    def set_for_programs(self) -> str:
+        """The names of those options that are set and only make sense for a program of its own."""
+        names = ("args", "env", "cwd", "tty", "keep_background")
+        return ", ".join(name for name in names if getattr(self, name))
+
 
 DEFAULT_OPTIONS = TaskOptions()
