@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """The receiver of all channels.  `state` tells what the runner is doing beside the queue."""
 
-    def __init__(
-        self, runner: BaseRunner, queue: TaskQueue, outbox: Outbox, tasks: asyncio.TaskGroup
-    ) -> None:
+    tasks: asyncio.TaskGroup
+    """Where what takes time runs; the server sets it before anything can arrive."""
+
+    def __init__(self, runner: BaseRunner, queue: TaskQueue, outbox: Outbox) -> None:
         self._runner = runner
         self._queue = queue
         self._outbox = outbox
-        self._tasks = tasks
         self._started_at = time.time()
         self.state: str | None = "initializing"
 
@@ -74,6 +74,9 @@ class Dispatcher:
         if (problem := _problem_of(command)) is not None:
             _end_unrun(task, "bad-request", problem)
             return
+        self._put(task)
+
+    def _put(self, task: Task) -> None:
         try:
             position = self._queue.put(task)
         except QueueFull:
@@ -235,18 +238,23 @@ class Dispatcher:
 
     def _refuse_bad(self, bad: BadRequest) -> None:
         """A queued op ends with its finish message whatever its body was; others with an error."""
-        answer = commands.FINISH_OF_OP.get(bad.op)
+        kind = commands.QUEUED_OPS.get(bad.op)
         session = self._outbox.session_of(bad.peer)
-        if answer is None or session is None or bad.id is None:
+        if kind is None or session is None or bad.id is None:
             refusal = events.Refused(bad.op, bad.code, bad.message, bad.hint)
             self._outbox.answer(bad.peer, refusal, bad.id)
             return
-        finish = events.Finished(answer, NEVER_RAN, "bad-request", message=bad.message)
-        session.post(finish, bad.id)
+        task = Task(kind(""), bad.id, session)
+        if bad.peer.builtin_session is None:
+            _end_unrun(task, "bad-request", bad.message)
+            return
+        # where answers have no ids, their order has to be that of the requests
+        task.end_reason, task.message = "bad-request", bad.message
+        self._put(task)
 
     def _status(self) -> events.Status:
         running = self._queue.running
-        busy = "busy" if running is not None else "idle"
+        busy = "busy" if running is not None or len(self._queue) else "idle"
         return events.Status(
             started_at=self._started_at,
             state=self.state or busy,
@@ -265,7 +273,7 @@ class Dispatcher:
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.create_task(work, name=name)
+        self.tasks.create_task(work, name=name)
 
 
 def _entry(task: Task) -> events.QueueEntry:

@@ -36,7 +36,7 @@ Keeper to runner, on the keeper's socket:
     the program was executed.
 `("failed", errno, what)`
     it was not: `what` is the program or folder that could not be used, or `"fork"`, `"terminal"`,
-    `"descriptors"`, `"limits"`.  The last message.
+    `"descriptors"`, `"signals"`, `"limits"`.  The last message.
 `("exited", wait_status, background)`
     the first process ended; the status is that of `os.waitpid`.  `background`: others live on.
 `("waiting", answer)`
@@ -110,7 +110,8 @@ def main(run: Callable[[socket.socket], int]) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _leave_with_result(run, theirs)
     theirs.close()
-    return serve(ours, runner)
+    with ours:
+        return serve(ours, runner)
 
 
 def _replace_standard_input() -> None:

@@ -37,6 +37,7 @@ class Hooks:
         task.start()
         self._runner.assign(task)
         try:
+            task.check_interrupted()  # it may be here only to be answered in its turn
             exit_code = await self._call(task)
             if not isinstance(exit_code, int):
                 raise TypeError(f"a hook returned {exit_code!r} instead of an exit code")

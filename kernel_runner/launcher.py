@@ -98,7 +98,7 @@ class Spawned:
             case ("exited", int(status), background):
                 self.exited.set_result(_exit(status, bool(background)))
             case ("waiting", answer):
-                self._looks.pop(0).set_result(answer)
+                self._answer_look(answer)
             case ("ended", names, cpu_seconds, max_rss_bytes):
                 self.ended.set_result(TreeEnd(tuple(names), cpu_seconds, max_rss_bytes))
 
@@ -112,9 +112,12 @@ class Spawned:
             self.exited.set_result(Exit(128 + signal.SIGKILL, signal.SIGKILL, False))
         if not self.ended.done():
             self.ended.set_result(TreeEnd())
-        for look in self._looks:
-            look.set_result(None)
-        self._looks.clear()
+        while self._looks:
+            self._answer_look(None)
+
+    def _answer_look(self, answer: Waiting) -> None:
+        if not (look := self._looks.pop(0)).done():  # who asked may have been cancelled
+            look.set_result(answer)
 
 
 def _exit(status: int, background: bool) -> Exit:

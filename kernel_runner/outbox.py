@@ -19,6 +19,7 @@ from kernel_runner.messages.request import Envelope, Peer, PeerGone
 
 MAX_ANSWERS: Final = 1_024
 """Answers to immediate commands that wait for one client; then newer ones replace older ones."""
+REPLACED: Final = f"more than {MAX_ANSWERS} answers wait for a client; older ones are replaced"
 ENVELOPE_BYTES: Final = 256
 """What an event is counted with beside its data."""
 MERGE_BYTES: Final = 65_536
@@ -70,7 +71,6 @@ class Lane:
         """Post the answer to an immediate command; of too many, the older of its kind goes."""
         if self._answers >= MAX_ANSWERS:
             self._replace(event)
-        self._answers += 1
         self.post(event, request_id)
 
     def when_room(self, call: Callable[[], None]) -> None:
@@ -105,7 +105,7 @@ class Lane:
                 return
             if not sent:
                 self._blocked = True
-                return
+                break
             self._forget(envelope := self._pending.popleft())
             self.sent_seq = envelope.seq or 0
         if self._on_room and self._bytes <= self._max_bytes // 2:
@@ -119,11 +119,11 @@ class Lane:
     def _keep(self, envelope: Envelope) -> None:
         self._pending.append(envelope)
         self._bytes += _size(envelope.event)
+        self._answers += _is_replaceable(envelope)
 
     def _forget(self, envelope: Envelope) -> None:
         self._bytes -= _size(envelope.event)
-        if isinstance(envelope.event, events.Answer):
-            self._answers -= 1
+        self._answers -= _is_replaceable(envelope)
 
     def _merge(self, output: events.Output, request_id: str | None) -> bool:
         last = self._pending[-1]
@@ -140,15 +140,13 @@ class Lane:
         return True
 
     def _replace(self, event: events.AnyEvent) -> None:
-        older = next(
-            (kept for kept in self._pending if type(kept.event) is type(event)),
-            next(kept for kept in self._pending if isinstance(kept.event, events.Answer)),
-        )
-        self._pending.remove(older)
-        self._forget(older)
-        if not any(isinstance(kept.event, events.Log) for kept in self._pending):
-            text = f"more than {MAX_ANSWERS} answers wait for a client; older ones are replaced"
-            self._keep(_log(text, self._next_seq()))
+        answers = [index for index, kept in enumerate(self._pending) if _is_replaceable(kept)]
+        alike = (index for index in answers if type(self._pending[index].event) is type(event))
+        older = next(alike, answers[0])
+        self._forget(self._pending[older])
+        del self._pending[older]
+        if not any(_is_notice(kept) for kept in self._pending):
+            self._keep(_notice(self._next_seq()))
 
 
 class Session(Lane):
@@ -204,6 +202,9 @@ class Outbox:
             self._session_of_peer.pop(former, None)
             self.answer(former, events.Superseded(), None)
         if peer.builtin_session is None:
+            left = self._session_of_peer.get(peer)
+            if left is not None and left is not session:
+                left.detach()
             self._session_of_peer[peer] = session
         session.attach(peer)
 
@@ -273,6 +274,16 @@ def _size(event: events.AnyEvent) -> int:
             return ENVELOPE_BYTES
 
 
-def _log(text: str, seq: int | None) -> Envelope:
-    log = events.Log("warning", now_iso(), "kernel_runner.outbox", text)
+def _is_replaceable(envelope: Envelope) -> bool:
+    """Whether it is an answer, or a log that belongs to no task."""
+    is_log = isinstance(envelope.event, events.Log) and envelope.id is None
+    return isinstance(envelope.event, events.Answer) or (is_log and not _is_notice(envelope))
+
+
+def _is_notice(envelope: Envelope) -> bool:
+    return isinstance(envelope.event, events.Log) and envelope.event.text == REPLACED
+
+
+def _notice(seq: int | None) -> Envelope:
+    log = events.Log("warning", now_iso(), "kernel_runner.outbox", REPLACED)
     return Envelope(log, None, seq, time.time_ns())

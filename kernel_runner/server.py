@@ -45,6 +45,7 @@ class Server:
         self._announce = announce
         self._outbox = Outbox(max_pending_bytes)
         self._queue = TaskQueue(Hooks(runner).run, max_queue_length)
+        self._dispatcher = Dispatcher(runner, self._queue, self._outbox)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Answer commands until `stop` is set.  No child process is left on return.
@@ -56,6 +57,7 @@ class Server:
         """
         logs = LogStream(self._post_log)
         try:
+            self._open()
             async with asyncio.TaskGroup() as tasks:
                 pump = tasks.create_task(logs.pump(), name="logs")
                 commands = tasks.create_task(self._answer(), name="commands")
@@ -69,22 +71,24 @@ class Server:
 
     async def _answer(self) -> None:
         """Cancelling this ends the running command and whatever else was started."""
-        dispatcher: Dispatcher | None = None
+        dispatcher = self._dispatcher
         try:
             async with asyncio.TaskGroup() as tasks:
-                dispatcher = Dispatcher(self._runner, self._queue, self._outbox, tasks)
-                addresses: dict[str, str] = {}
-                for channel in self._channels:
-                    addresses |= channel.open(dispatcher)
-                self._announce(addresses)
+                dispatcher.tasks = tasks
                 await self._runner.init()
                 dispatcher.state = None
                 await self._queue.consume()
         finally:
-            if dispatcher is not None:
-                dispatcher.state = "stopping"
-                dispatcher.cancel_all()
+            dispatcher.state = "stopping"
+            dispatcher.cancel_all()
             await self._runner.shutdown()
+
+    def _open(self) -> None:
+        """Bind; what arrives meanwhile is received once the loop goes on."""
+        addresses: dict[str, str] = {}
+        for channel in self._channels:
+            addresses |= channel.open(self._dispatcher)
+        self._announce(addresses)
 
     async def _close(self) -> None:
         """Let the last events leave; what nobody takes is counted in the last log."""

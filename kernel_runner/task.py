@@ -25,10 +25,13 @@ class Activity(Protocol):
 
 
 class Interrupted(TaskError):
-    """The task was interrupted before it could start (another) program."""
+    """The task was told to end before it could start (another) program."""
 
     reason = "interrupted"
-    exit_code = 130
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__("nothing more was started")
+        self.exit_code = 130 if reason == "interrupted" else 127
 
 
 class Task:
@@ -103,7 +106,7 @@ class Task:
     def check_interrupted(self) -> None:
         """Raise `Interrupted` when the task was told to end: nothing more is to be started."""
         if self.end_reason is not None:
-            raise Interrupted("nothing more was started")
+            raise Interrupted(self.end_reason)
 
     def add_usage(self, cpu_seconds: float, max_rss_bytes: int) -> None:
         self.cpu_seconds += cpu_seconds

@@ -59,7 +59,11 @@ class ZSocket:
         for option, value in (options or {}).items():
             socket.set(option, value)
         self._fd = socket.FD
+        # a ROUTER is writable as soon as any of its peers is, which tells nothing of the one
+        self._telling = zmq.POLLIN if socket.type == zmq.ROUTER else zmq.POLLIN | zmq.POLLOUT
         self._loop.add_reader(self._fd, self._take_turn)
+        # an inproc peer wakes only a socket that has looked before and found nothing
+        self._look_again()
 
     def bind(self, address: str) -> str:
         """The address that was bound: a port of 0 is replaced by the one chosen.
@@ -106,7 +110,8 @@ class ZSocket:
     def _look_again(self) -> None:
         if self._turn is not None or self.socket.closed:
             return
-        if cast(int, self.socket.EVENTS) & zmq.POLLIN:
+        wanted = zmq.POLLIN | (zmq.POLLOUT if self._retry is not None else 0)
+        if cast(int, self.socket.EVENTS) & wanted & self._telling:
             self._turn = self._loop.call_soon(self._take_turn)
 
     def _retry_later(self) -> None:

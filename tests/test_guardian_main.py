@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,11 +31,16 @@ sys.exit(code)
 """
 
 
-def start_runner(body: str, *args: str) -> subprocess.Popen[str]:
+@contextmanager
+def start_runner(body: str, *args: str) -> Iterator[subprocess.Popen[str]]:
     script = RUNNER.format(body=body.strip().replace("\n", "\n    "))
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *args], stdout=subprocess.PIPE, text=True, cwd=PROJECT
-    )
+    command = [sys.executable, "-c", script, *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as guarded:
+        try:
+            yield guarded
+        finally:
+            # after a failure; the runner is told to end with it
+            guarded.kill()
 
 
 def line_of(guarded: subprocess.Popen[str]) -> str:

@@ -84,7 +84,7 @@ class SessionChannel:
         op, identity = "", None
         try:
             header, body = parse_header(frames)
-            op = str(header.get("op"))[:80]
+            op = name[:80] if isinstance(name := header.get("op"), str) else ""
             identity = id_of(header)
             if len(body) > self._max_body_bytes:
                 raise MalformedFrames(

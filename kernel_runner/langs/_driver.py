@@ -40,7 +40,8 @@ class Driver:
         self._answers: dict[str, asyncio.Future[Frame]] = {}
         self._owner: Task | None = None
         self._interrupts = 0
-        self._killer: asyncio.TimerHandle | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self.interrupt_again_seconds: float | None = None
         self._held: list[tuple[events.StreamName, bytes]] = []
         self._draining = False
         self._early: list[tuple[events.StreamName, bytes]] = []
@@ -141,8 +142,8 @@ class Driver:
         finally:
             watcher.cancel()
             self._done = None
-            if self._killer is not None:
-                self._killer.cancel()
+            while self._timers:
+                self._timers.pop().cancel()
             self._streams.read_normally()
             if self.alive:
                 side.forget()
@@ -162,12 +163,19 @@ class Driver:
             return
         self._streams.read_late()
         self._program.signals.append("SIGINT")
+        self._send_interrupt()
+        if self.interrupt_again_seconds is not None:
+            self._timers.append(
+                self._loop.call_later(self.interrupt_again_seconds, self._send_interrupt)
+            )
+
+    def _send_interrupt(self) -> None:
         self._program.spawned.signal(signal.SIGINT, "group")
 
     def stop_for_limit(self) -> None:
         self.interrupt(force=False)
-        self._killer = self._loop.call_later(
-            STEP_SECONDS, lambda: self._program.interrupt(force=True)
+        self._timers.append(
+            self._loop.call_later(STEP_SECONDS, lambda: self._program.interrupt(force=True))
         )
 
     # Questions --------------------------------------------------------------------------------

@@ -32,6 +32,9 @@ class InterpreterRunner(ScriptRunner):
     driver: ClassVar[Path]
     """The file in that language that speaks the driver protocol."""
 
+    interrupt_again_seconds: ClassVar[float | None] = None
+    """For an interpreter that can lose a signal: after this long it gets the same once more."""
+
     _current: Driver | None = None
     _starting: asyncio.Task[Driver] | None = None
     _serials = itertools.count(1)
@@ -50,11 +53,13 @@ class InterpreterRunner(ScriptRunner):
         if unusable := task.options.set_for_programs():
             raise BadOptions(f"{unusable}: for programs; in a query the code itself sets these")
         driver = await self._ready()
+        task.check_interrupted()
         task.activity = driver
         try:
             return await driver.run(code, task)
         except InterpreterDied:
             self._current = None
+            await driver.stop()
             self._start()
             raise
         finally:
@@ -86,12 +91,15 @@ class InterpreterRunner(ScriptRunner):
     def _start(self) -> None:
         """Start a driver without waiting for it."""
         self._starting = asyncio.create_task(self._open(), name="interpreter")
+        # the next query tries again, and tells its client what is wrong
+        self._starting.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _open(self) -> Driver:
         env = self.environment({})
         driver = await Driver.start(
             self.host.launcher, self.driver_command(), self.name, env=env, cwd=self.workspace.root
         )
+        driver.interrupt_again_seconds = self.interrupt_again_seconds
         self._current = driver
         return driver
 

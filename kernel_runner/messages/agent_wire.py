@@ -47,15 +47,15 @@ def parse_command(op: str, body: bytes) -> commands.Command:
         return parse(body)
     except UnicodeDecodeError as error:
         raise MalformedBody(op, f"the body is not UTF-8 at byte {error.start}") from error
-    except (ValueError, KeyError, TypeError) as error:  # msgspec.ValidationError is a ValueError
+    except (ValueError, RecursionError) as error:  # msgspec.ValidationError is a ValueError
         raise MalformedBody(op, str(error)) from error
 
 
 class _CompletionRequest(msgspec.Struct):
     code: str = ""
     line: str = ""
-    row: int = 0
-    col: int = 0
+    row: commands.Position = 0
+    col: commands.Position = 0
     post: str = ""
 
 
@@ -127,7 +127,9 @@ def _without_type(body: object) -> object:
     return body
 
 
-def _encode_media(event: events.Media) -> Frames:
+def _encode_media(event: events.Media) -> Frames | None:
+    if not event.data:
+        return None
     mime = next((kind for kind in MEDIA_PREFERENCE if kind in event.data), next(iter(event.data)))
     data = event.data[mime]
     if mime == "text/html" and isinstance(data, str):

@@ -1,10 +1,12 @@
 """Every command that a client can send, one class each; `COMMANDS` finds the class of an op."""
 
-from typing import ClassVar, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 import msgspec
 
 from kernel_runner.messages.options import DEFAULT_OPTIONS, TaskOptions
+
+Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ class Complete(Immediate, frozen=True):
     op = "complete"
     body_field = "code"
     code: str
-    cursor: int
+    cursor: Position
 
 
 class Inspect(Immediate, frozen=True):
@@ -86,7 +88,7 @@ class Inspect(Immediate, frozen=True):
     op = "inspect"
     body_field = "code"
     code: str
-    cursor: int
+    cursor: Position
 
 
 class IsComplete(Immediate, frozen=True):
@@ -256,4 +258,4 @@ IMMEDIATE: tuple[type[ImmediateCommand], ...] = (
     ListFiles,
 )
 COMMANDS: dict[str, type[Command]] = {kind.op: kind for kind in (*QUEUED, *IMMEDIATE)}
-FINISH_OF_OP: dict[str, str] = {kind.op: kind.answer for kind in QUEUED}
+QUEUED_OPS: dict[str, type[QueuedCommand]] = {kind.op: kind for kind in QUEUED}

@@ -1,6 +1,6 @@
 """What a request may say about how it is run: the keys of a queued command's header."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -22,8 +22,8 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class TerminalSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One terminal for input and all output, of this many characters."""
 
-    rows: int
-    cols: int
+    rows: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    cols: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
 
 class TaskOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -4,6 +4,7 @@ Both ends of the wire use this file: the runner reads requests and writes events
 other way round.
 """
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
@@ -42,23 +43,25 @@ def id_of(header: Header) -> str:
         case str(text) if 0 < len(text) <= MAX_ID_CHARACTERS:
             return text
         case other:
-            raise MalformedFrames(f"id has to be a text of 1 to 64 characters, not {other!r:.80}")
+            given = reprlib.repr(other)
+            raise MalformedFrames(f"id has to be a text of 1 to 64 characters, not {given}")
 
 
 def parse_command(header: Header, body: bytes) -> commands.Command:
     """Read one command; raises `UnknownCommand` or `MalformedBody`."""
     op = header.get("op")
     if header.get("v") != VERSION:
-        raise MalformedBody(str(op)[:80], f"v has to be {VERSION}, not {header.get('v')!r:.40}")
+        version = reprlib.repr(header.get("v"))
+        raise MalformedBody(reprlib.repr(op), f"v has to be {VERSION}, not {version}")
     kind = commands.COMMANDS.get(op) if isinstance(op, str) else None
     if kind is None:
-        raise UnknownCommand(str(op))
+        raise UnknownCommand(op if isinstance(op, str) else reprlib.repr(op))
     fields = {key: value for key, value in header.items() if key not in _ENVELOPE_KEYS}
     try:
         return _convert(kind, fields, body)
     except UnicodeDecodeError as error:
         raise MalformedBody(kind.op, f"the body is not UTF-8 at byte {error.start}") from error
-    except (ValueError, TypeError) as error:  # msgspec.ValidationError is a ValueError
+    except ValueError as error:  # msgspec.ValidationError is one
         raise MalformedBody(kind.op, str(error)) from error
 
 
@@ -90,8 +93,17 @@ def encode_event(
         return [msgpack.packb(header), event.data]
     fields = msgspec.to_builtins(event, builtin_types=(bytes,))
     body = fields.pop(event.body_field) if event.body_field else b""
-    header |= fields
-    return [msgpack.packb(header, unicode_errors="surrogatepass"), body]
+    try:
+        return [_pack(header | fields), body]
+    except ValueError:  # nested deeper than msgpack goes, which only these two can be
+        shallow = {key: fields[key] for key in fields.keys() - {"metadata", "traceback"}}
+        return [_pack(header | shallow), body]
+
+
+def _pack(header: Header) -> bytes:
+    """What user code shows may hold lone surrogates and numbers of more than 64 bits."""
+    packed: bytes = msgpack.packb(header, unicode_errors="backslashreplace", default=str)
+    return packed
 
 
 def encode_command(command: commands.Command, *, request_id: str) -> Frames:
@@ -122,13 +134,23 @@ def decode_event(frames: Frames) -> Received:
     identity, seq, t_ns = fields.pop("id", None), fields.pop("seq", None), fields.pop("t_ns", 0)
     kind = events.EVENTS.get(name) if isinstance(name, str) else None
     if kind is None:
-        raise MalformedBody("event", f"unknown type {name!r:.80}")
+        raise MalformedBody("event", f"unknown type {reprlib.repr(name)}")
     if kind.body_field is not None:
         fields[kind.body_field] = body
     if kind in (events.Output, events.Finished):
         fields["type"] = name
     try:
-        event = msgspec.convert(fields, kind)
+        event = _read_media(fields) if kind is events.Media else msgspec.convert(fields, kind)
     except ValueError as error:
         raise MalformedBody(str(name), str(error)) from error
     return Received(event, identity, seq, t_ns)
+
+
+def _read_media(fields: Header) -> events.Media:
+    """By hand: msgspec does not tell text and bytes apart in a union."""
+    data, metadata = fields.get("data"), fields.get("metadata", {})
+    if not isinstance(data, dict) or not isinstance(metadata, dict):
+        raise ValueError("data and metadata have to be maps")
+    if not all(isinstance(content, str | bytes) for content in data.values()):
+        raise ValueError("each representation has to be text or bytes")
+    return events.Media(data, metadata)

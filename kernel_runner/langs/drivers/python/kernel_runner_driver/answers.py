@@ -7,8 +7,8 @@ import codeop
 import inspect
 import keyword
 import re
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
     from typing import Any, Callable
 

@@ -7,10 +7,10 @@ import io
 import os
 import sys
 from fcntl import ioctl
-from typing import TYPE_CHECKING
 
 from kernel_runner_driver.streams import FIONREAD, NOTHING
 
+TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
     from kernel_runner_driver.interrupts import Interrupts
     from kernel_runner_driver.streams import Output

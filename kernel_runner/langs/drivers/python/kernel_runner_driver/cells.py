@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import _ast
 import builtins
 import sys
-from typing import TYPE_CHECKING
 
 from kernel_runner_driver import figures
 
+TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
+    from _ast import Module
     from types import CodeType
 
     from kernel_runner_driver.display import Display
@@ -59,6 +59,8 @@ class Cells:
 
     def _compile(self, source: str, filename: str) -> list[CodeType]:
         """The statements, and the last one apart when its value is to be shown."""
+        import _ast  # 1.5 ms that the start need not wait for
+
         flags = self._future_features | TOP_LEVEL_AWAIT
         tree = compile(source, filename, "exec", flags | ONLY_AST, True)
         body = tree.body
@@ -75,11 +77,11 @@ class Cells:
         self._future_features |= codes[0].co_flags & FUTURE_FEATURES
         return codes
 
-    def _features_of(self, tree: _ast.Module, filename: str, flags: int) -> int:
+    def _features_of(self, tree: Module, filename: str, flags: int) -> int:
         imports = [
             node
             for node in tree.body
-            if isinstance(node, _ast.ImportFrom) and node.module == "__future__"
+            if type(node).__name__ == "ImportFrom" and node.module == "__future__"
         ]
         if not imports:
             return 0

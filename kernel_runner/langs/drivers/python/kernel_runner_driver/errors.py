@@ -6,8 +6,8 @@ import json
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
     from types import TracebackType
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import _thread
 from select import select
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
     from typing import Callable
 
@@ -87,12 +87,11 @@ class Helper:
     def _serve(self) -> None:
         """Wait one tick for a question; answer it."""
         wire = self._wire
-        if not wire.has_read_ahead() and not select([wire.commands], [], [], TICK_SECONDS)[0]:
-            return
-        if not wire.reading.acquire(False):
+        if not self._has_command(TICK_SECONDS) or not wire.reading.acquire(False):
             return
         try:
-            if not self._cell:
+            # Asked again: what was seen may have been the `code` of a cell that now runs.
+            if not self._cell or not self._has_command(0):
                 return
             frame = wire.read()
         finally:
@@ -101,3 +100,9 @@ class Helper:
             self._commands_ended = True
         else:
             self._answer(frame)
+
+    def _has_command(self, within_seconds: float) -> bool:
+        wire = self._wire
+        if wire.has_read_ahead():
+            return True
+        return bool(select([wire.commands], [], [], within_seconds)[0])

@@ -111,7 +111,7 @@ class Driver:
 
     def _leave_child(self, outcome: bytes) -> None:
         """A forked child ends with its cell: the next one is its parent's."""
-        self.output.stdout.flush()
+        self.output.collect()
         os._exit(int(outcome.split(b"=", 1)[1].split(b" ", 1)[0]))
 
 

@@ -6,8 +6,8 @@ import io
 import os
 import sys
 from fcntl import ioctl
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
     from kernel_runner_driver.interrupts import Interrupts
     from kernel_runner_driver.wire import Wire
@@ -72,11 +72,11 @@ class Output:
 
     def write_stderr(self, data: bytes) -> None:
         if self.is_child:
-            self.stdout.flush()
+            self._flush_text()
             _write_all(2, data)
             return
         with self.wire.lock:
-            self.stdout.flush()
+            self._flush_text()
             self.writes += 1
             self._errors.append(data)
             self._error_bytes += len(data)
@@ -107,7 +107,7 @@ class Output:
         """Everything written so far has been handed to the runner."""
         # Locked before the text layer gives up what it holds: whoever prints meanwhile waits.
         with self.wire.lock:
-            self.stdout.flush()
+            self._flush_text()
             if self._errors:
                 self._post_errors()
             self.wire.flush()
@@ -115,7 +115,7 @@ class Output:
     def collect(self) -> None:
         """Post everything written so far; what is sent next takes it along."""
         with self.wire.lock:
-            self.stdout.flush()
+            self._flush_text()
             if self._errors:
                 self._post_errors()
 
@@ -137,6 +137,12 @@ class Output:
             if ioctl(descriptor, FIONREAD, NOTHING) != NOTHING:
                 return b" drain=1"
         return b""
+
+    def _flush_text(self) -> None:
+        try:
+            self.stdout.flush()
+        except ValueError:  # the user detached it
+            self.open()
 
     def _post_errors(self) -> None:
         errors, self._errors, self._error_bytes = self._errors, [], 0

@@ -1,0 +1,51 @@
+"""`ours` or `ipykernel` comes in; what a client and its idle kernel weigh goes out as JSON.
+
+A process of its own, so that the client is measured with nothing else in it:
+
+    python -m benchmarks.idle_client ours
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+
+from benchmarks.memory import MIB, family, name_of, pss_bytes
+
+
+async def weigh_ours() -> dict[str, float]:
+    from kernel_runner.client import launch
+
+    async with launch("python") as kernel:
+        await kernel.query("1+1").answer()
+        runner = (await kernel.status()).pid
+        guardian = family(os.getpid())[1]
+        return _weights({guardian: "guardian", runner: "runner"})
+
+
+async def weigh_peer() -> dict[str, float]:
+    from benchmarks.peers import peer
+
+    async with peer() as kernel:
+        assert kernel is not None, "it is installed"
+        await kernel.query_seconds("1+1", 1)
+        return _weights({kernel.pid: "kernel"})
+
+
+def _weights(names: Mapping[int, str]) -> dict[str, float]:
+    """MiB of this process as `client`, and of each process below it.
+
+    The keeper is a fork of the guardian and the interpreter a program that a keeper has started,
+    so what is named here are the only ones that need it.
+    """
+    client, *below = family(os.getpid())
+    weights = {"client": pss_bytes(client) / MIB}
+    for pid in below:
+        weights[names.get(pid, f"{name_of(pid)} {pid}")] = pss_bytes(pid) / MIB
+    return weights
+
+
+if __name__ == "__main__":
+    weigh = weigh_ours if sys.argv[1] == "ours" else weigh_peer
+    print(json.dumps(asyncio.run(weigh())))

@@ -1,0 +1,31 @@
+"""How many programs a second a runner starts, waits for and cleans up after."""
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Final
+
+from benchmarks import floors, ours
+from benchmarks.rounds import OURS, Effort, interleave
+from benchmarks.table import Row
+
+PROGRAMS: Final = 100
+
+
+async def measure(effort: Effort) -> Sequence[Row]:
+    programs = effort.of(PROGRAMS)
+    async with ours.runner("shell") as runner:
+
+        async def ours_rate() -> list[float]:
+            start = perf_counter()
+            replies = [runner.kernel.execute("true") for _ in range(programs)]
+            for reply in replies:
+                await reply.answer()
+            return [programs / (perf_counter() - start)]
+
+        async def floor_rate() -> list[float]:
+            return [programs / sum(floors.spawn_shell_seconds() for _ in range(programs))]
+
+        figures = await interleave(
+            {OURS: ours_rate, "posix_spawn of sh": floor_rate}, effort.rounds
+        )
+    return [Row('exec "true"', "per s", figures)]

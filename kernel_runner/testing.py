@@ -1,0 +1,65 @@
+"""A language comes in, a client of a whole runner goes out: all stages, in this process, no wire.
+
+async with running("python", tmp_path) as client:
+    client.say(Query("print(6 * 7)"), "r1")
+    heard = await client.hear_until("finished")
+"""
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from kernel_runner import langs, logs
+from kernel_runner.base import BaseRunner, Host
+from kernel_runner.channels.memory import MemoryChannel
+from kernel_runner.launcher import own_guardian
+from kernel_runner.server import Server
+from kernel_runner.workspace import Workspace
+
+__all__ = ["MemoryChannel", "running"]
+
+
+@asynccontextmanager
+async def running(
+    language: str | type[BaseRunner],
+    work_dir: Path,
+    *,
+    env: Mapping[str, str],
+    max_queue_length: int = 16_384,
+    max_pending_bytes: int = 8 << 20,
+) -> AsyncIterator[MemoryChannel]:
+    """A runner that serves one client while the block is open; no process is left afterwards.
+
+    Args:
+        language: its name, or a class that need not be registered.
+        env: the environment of programs; ``PATH`` has to be in it.
+    """
+    runner = langs.load(language) if isinstance(language, str) else language
+    channel, opened, stop = MemoryChannel(), asyncio.Event(), asyncio.Event()
+    with tempfile.TemporaryDirectory(prefix="kernel-runner-") as scratch:
+        async with own_guardian() as launcher:
+            server = Server(
+                runner(Host(launcher, Workspace(work_dir), Path(scratch), env)),
+                [channel],
+                announce=lambda _: opened.set(),
+                max_queue_length=max_queue_length,
+                max_pending_bytes=max_pending_bytes,
+            )
+            logging.getLogger(logs.ROOT).setLevel(logging.INFO)
+            serving = asyncio.create_task(server.serve(stop), name="server")
+            try:
+                await _first(serving, opened)
+                yield channel
+            finally:
+                stop.set()
+                await serving
+
+
+async def _first(serving: asyncio.Task[None], opened: asyncio.Event) -> None:
+    """Return when the channel is open, or the server has failed."""
+    opening = asyncio.create_task(opened.wait(), name="opening")
+    await asyncio.wait({serving, opening}, return_when=asyncio.FIRST_COMPLETED)
+    opening.cancel()

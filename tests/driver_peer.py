@@ -1,0 +1,119 @@
+"""The runner's end of a Python driver: a process, its pipes and its input terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import kernel_runner
+
+DRIVER = Path(kernel_runner.__file__).parent / "langs/drivers/python/driver.py"
+FAILURE_SECONDS = 20
+EXTPROC = 0o200000
+
+
+@dataclass
+class Frame:
+    type: str
+    keys: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Peer:
+    """The runner's end of one driver."""
+
+    process: subprocess.Popen[bytes]
+    commands: int
+    events: int
+    stdout: int
+    stderr: int
+    terminal: int
+    incoming: bytearray = field(default_factory=bytearray)
+
+    def send(self, type: str, body: str = "", **keys: object) -> None:
+        data = body.encode()
+        options = "".join(f" {key}={value}" for key, value in keys.items())
+        os.write(self.commands, f"{type} {len(data)}{options}\n".encode() + data)
+
+    def frame(self) -> Frame:
+        while True:
+            header, newline, rest = bytes(self.incoming).partition(b"\n")
+            if newline:
+                type, length, *pairs = header.decode().split(" ")
+                if len(rest) >= int(length):
+                    del self.incoming[: len(header) + 1 + int(length)]
+                    keys = dict(pair.split("=", 1) for pair in pairs)
+                    return Frame(type, keys, rest[: int(length)])
+            self.incoming += read_within(self.events)
+
+    def until(self, type: str) -> list[Frame]:
+        frames = [self.frame()]
+        while frames[-1].type != type:
+            frames.append(self.frame())
+        return frames
+
+    def run(self, code: str) -> list[Frame]:
+        self.send("code", code)
+        return self.until("done")
+
+    def interrupt(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+
+
+def read_within(descriptor: int) -> bytes:
+    ready, _, _ = select.select([descriptor], [], [], FAILURE_SECONDS)
+    assert ready, "nothing came in time"
+    data = os.read(descriptor, 65_536)
+    assert data, "the driver has left"
+    return data
+
+
+def words(frames: list[Frame], type: str = "stdout") -> str:
+    return b"".join(frame.body for frame in frames if frame.type == type).decode()
+
+
+def start(directory: Path) -> Peer:
+    command_read, commands = os.pipe()
+    events, event_write = os.pipe()
+    stdout, stdout_write = os.pipe()
+    stderr, stderr_write = os.pipe()
+    master, slave = pty.openpty()
+    attributes = termios.tcgetattr(slave)
+    attributes[1] &= ~termios.OPOST
+    attributes[3] = termios.ICANON | termios.ECHO | EXTPROC
+    termios.tcsetattr(slave, termios.TCSANOW, attributes)
+    process = subprocess.Popen(
+        [sys.executable, str(DRIVER), str(command_read), str(event_write)],
+        stdin=slave,
+        stdout=stdout_write,
+        stderr=stderr_write,
+        pass_fds=(command_read, event_write),
+        cwd=directory,
+        env={**os.environ, "MPLBACKEND": "Agg", "MPLCONFIGDIR": str(directory / "mpl")},
+        start_new_session=True,
+    )
+    for descriptor in (command_read, event_write, stdout_write, stderr_write, slave):
+        os.close(descriptor)
+    return Peer(process, commands, events, stdout, stderr, master)
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[Peer]:
+    peer = start(tmp_path)
+    assert peer.frame().type == "ready"
+    yield peer
+    peer.process.kill()
+    peer.process.wait()
+    for descriptor in (peer.commands, peer.events, peer.stdout, peer.stderr, peer.terminal):
+        os.close(descriptor)

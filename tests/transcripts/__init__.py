@@ -1,0 +1,1 @@
+"""Golden conversations on the wire, and what plays them."""
