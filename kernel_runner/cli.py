@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("language", help=f"one of: {', '.join(langs.names())}")
+    parser.add_argument("language", help="such as python, c or shell")
     address = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
     parser.add_argument("--in", metavar="ADDRESS", help=f"commands of agents: {address}")
     parser.add_argument("--out", metavar="ADDRESS", help=f"events for agents: {address}")
@@ -104,17 +104,22 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(config: Config, control: socket.socket) -> None:
-    from kernel_runner.channels.zeromq import zeromq_channels
-    from kernel_runner.server import Server
-
-    scratch = configuration.make_scratch()
+    scratch = configuration.make_scratch(os.environ)
     launcher = Launcher(control)
     launcher.remove_at_end(scratch)
     host = Host(launcher, Workspace(config.work_dir), scratch, config.env, config.runtime_path)
+    runner = langs.load(config.language)(host)
+    ready = asyncio.create_task(runner.init(), name="init")
+    await asyncio.sleep(0)  # an interpreter starts while we load what channels need
+
+    from kernel_runner.channels.zeromq import zeromq_channels
+    from kernel_runner.server import Server
+
     with zeromq_channels(config) as channels:
         server = Server(
-            langs.load(config.language)(host),
+            runner,
             channels,
+            ready=ready,
             announce=lambda addresses: _announce(config, launcher, addresses),
             max_queue_length=config.max_queue_length,
             max_pending_bytes=config.max_pending_bytes,

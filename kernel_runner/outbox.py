@@ -5,7 +5,7 @@ connections; an unnumbered one carries the answers to a single connection.
 """
 
 import asyncio
-import secrets
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -191,7 +191,7 @@ class Outbox:
 
     def open_session(self, name: str | None) -> Session:
         """A new session; without a name it gets one that nobody can guess."""
-        name = name or secrets.token_hex(16)
+        name = name or os.urandom(16).hex()
         self._sessions[name] = session = Session(name, self._max_bytes, peer=None)
         return session
 

@@ -5,7 +5,7 @@ Every long-lived task of the program is made here, and here is the order of its 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -28,6 +28,7 @@ class Server:
     """One runner.  `serve` runs once.
 
     Args:
+        ready: done when the language can take tasks; the queue starts then.
         announce: called with the bound addresses, before anything else happens.
     """
 
@@ -36,12 +37,14 @@ class Server:
         runner: BaseRunner,
         channels: Sequence[Channel],
         *,
+        ready: Awaitable[None],
         announce: Callable[[Mapping[str, str]], None],
         max_queue_length: int,
         max_pending_bytes: int,
     ) -> None:
         self._runner = runner
         self._channels = channels
+        self._ready = ready
         self._announce = announce
         self._outbox = Outbox(max_pending_bytes)
         self._queue = TaskQueue(Hooks(runner).run, max_queue_length)
@@ -75,7 +78,7 @@ class Server:
         try:
             async with asyncio.TaskGroup() as tasks:
                 dispatcher.tasks = tasks
-                await self._runner.init()
+                await self._ready
                 dispatcher.state = None
                 await self._queue.consume()
         finally:

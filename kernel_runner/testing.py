@@ -37,13 +37,15 @@ async def running(
         language: its name, or a class that need not be registered.
         env: the environment of programs; ``PATH`` has to be in it.
     """
-    runner = langs.load(language) if isinstance(language, str) else language
+    make_runner = langs.load(language) if isinstance(language, str) else language
     channel, opened, stop = MemoryChannel(), asyncio.Event(), asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="kernel-runner-") as scratch:
         async with own_guardian() as launcher:
+            runner = make_runner(Host(launcher, Workspace(work_dir), Path(scratch), env))
             server = Server(
-                runner(Host(launcher, Workspace(work_dir), Path(scratch), env)),
+                runner,
                 [channel],
+                ready=runner.init(),
                 announce=lambda _: opened.set(),
                 max_queue_length=max_queue_length,
                 max_pending_bytes=max_pending_bytes,

@@ -214,6 +214,8 @@ class RunnerProcess:
     folder: Path
     work_dir: Path
     mark: str
+    was_killed: bool = False
+    """Set by a test that kills it: then there is no good end to be expected."""
 
     def processes(self, name: str | None = None) -> list[int]:
         """The runner and every process that descends from it, or those of this name."""
@@ -234,6 +236,12 @@ class RunnerProcess:
             while not (found := self.processes(name)):
                 await asyncio.sleep(0.01)  # /proc tells of nothing by itself
         return found[0]
+
+    async def file_made(self, name: str) -> None:
+        """Wait until a program has made this file of the work directory."""
+        async with asyncio.timeout(FAILURE_SECONDS):
+            while not (self.work_dir / name).exists():
+                await asyncio.sleep(0.01)
 
     def agent(self) -> AgentClient:
         return AgentClient(self.addresses)
@@ -289,13 +297,12 @@ async def runner(
     started = RunnerProcess(process, json.loads(line), folder, folder / "work", mark)
     try:
         yield started
-        killed = process.returncode is not None and process.returncode < 0
     finally:
         with suppress(ProcessLookupError):
             process.terminate()
         await started.ended()
     await started.assert_nothing_left()
-    assert killed or process.returncode == 0, started.log
+    assert started.was_killed or process.returncode == 0, started.log
     assert [word for word in COMPLAINTS if word in started.log] == [], started.log
 
 

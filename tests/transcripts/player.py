@@ -1,18 +1,18 @@
 """A transcript and a client come in; the conversation is had, and any difference fails the test.
 
-    language c                  the runner's language; python when this is missing
-    dialects agent              when it is not for both
-    file "lib/a b.c"            a file of the work directory; the indented lines below it
-    → exec "echo B", run="a"    a command; the fields after its body are for the session dialect
-    → frames b"one", b"two"     frames as they are
-    ← stdout "B\\n"              what one stream wrote; … stands for anything
-    ← finished 5 completed      a finish: its exit code and reason
-    ← status {"state": "busy"}  another event; these fields of it
-    ← log "… not kept …"        a log that came before, or comes now; logs are skipped elsewhere
-    within 3 s                  how long the next ← may take
-    some process sleep          wait until there is one of this name
-    no process sleep            none of this name is left
-    no file PWNED               none of this name is in the work directory
+language c                  the runner's language; python when this is missing
+dialects agent              when it is not for both
+file "lib/a b.c"            a file of the work directory; the indented lines below it
+→ exec "echo B", run="a"    a command; the fields after its body are for the session dialect
+→ frames b"one", b"two"     frames as they are
+← stdout "B\\n"              what one stream wrote; … stands for anything
+← finished 5 completed      a finish: its exit code and reason
+← status {"state": "busy"}  another event; these fields of it
+← log "… not kept …"        a log that came before, or comes now; logs are skipped elsewhere
+within 3 s                  how long the next ← may take
+some process sleep          wait until there is one of this name
+no process sleep            none of this name is left
+no file PWNED               none of this name is in the work directory
 """
 
 import ast
