@@ -53,19 +53,28 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks", description="Measure the runner beside ipykernel and floors."
     )
     parser.add_argument(
-        "subjects", nargs="*", choices=[[], *SUBJECTS], metavar="subject",
+        "subjects",
+        nargs="*",
+        type=_subject,
+        metavar="SUBJECT",
         help=f"all of these unless some are named: {', '.join(SUBJECTS)}",
-    )  # fmt: skip
+    )
     parser.add_argument("--quick", action="store_true", help="less of everything, under a minute")
     parser.add_argument("--rounds", type=_positive, metavar="N", help=f"{ROUNDS} without this")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
     return parser
 
 
+def _subject(name: str) -> str:
+    if name not in SUBJECTS:
+        raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(SUBJECTS)}")
+    return name
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError("has to be above 0")
     return number
 
 

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from benchmarks.memory import MIB, family, name_of, pss_bytes
+from benchmarks.memory import MIB, children, family, name_of, pss_bytes
 
 
 async def weigh_ours() -> dict[str, float]:
@@ -20,8 +20,9 @@ async def weigh_ours() -> dict[str, float]:
     async with launch("python") as kernel:
         await kernel.query("1+1").answer()
         runner = (await kernel.status()).pid
-        guardian = family(os.getpid())[1]
-        return _weights({guardian: "guardian", runner: "runner"})
+        [guardian] = children(os.getpid())
+        keepers = dict.fromkeys(children(guardian), "keeper")
+        return _weights({guardian: "guardian", **keepers, runner: "runner"})
 
 
 async def weigh_peer() -> dict[str, float]:
@@ -34,15 +35,12 @@ async def weigh_peer() -> dict[str, float]:
 
 
 def _weights(names: Mapping[int, str]) -> dict[str, float]:
-    """MiB of this process as `client`, and of each process below it.
-
-    The keeper is a fork of the guardian and the interpreter a program that a keeper has started,
-    so what is named here are the only ones that need it.
-    """
+    """MiB of this process as `client`, and of those below it by their names here or their own."""
     client, *below = family(os.getpid())
     weights = {"client": pss_bytes(client) / MIB}
     for pid in below:
-        weights[names.get(pid, f"{name_of(pid)} {pid}")] = pss_bytes(pid) / MIB
+        name = names.get(pid) or name_of(pid)
+        weights[name] = weights.get(name, 0) + pss_bytes(pid) / MIB
     return weights
 
 

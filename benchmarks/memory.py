@@ -19,7 +19,7 @@ def family(pid: int) -> list[int]:
     """The process and all its descendants."""
     members = [pid]
     for member in members:  # grows while it is walked
-        members.extend(_children(member))
+        members.extend(children(member))
     return members
 
 
@@ -27,6 +27,6 @@ def name_of(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for path in lists for child in path.read_text(encoding="ascii").split()]

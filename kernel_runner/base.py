@@ -1,6 +1,5 @@
 """What every language is: hooks that it may override, and tools that the hooks call."""
 
-import asyncio
 import logging
 import os
 import shutil
@@ -126,8 +125,8 @@ class BaseRunner(ABC):
 
     async def interrupt(self, *, force: bool) -> None:
         """Stop what runs: SIGINT for an interpreter, SIGINT to SIGKILL for a program."""
-        if self.task.activity is not None:
-            self.task.activity.interrupt(force=force)
+        if self._task is not None and self._task.activity is not None:
+            self._task.activity.interrupt(force=force)
 
     def start_service(self, request: StartService) -> Argv | None:
         """The program of a service that no definition file describes; None when unknown."""
@@ -186,7 +185,7 @@ class BaseRunner(ABC):
             return await self._finish(program)
         finally:
             if watcher is not None:
-                watcher.cancel()
+                watcher.stop()
             task.activity = None
             task.input.disconnect()
 
@@ -229,7 +228,7 @@ class BaseRunner(ABC):
         if self.host.runtime_path is not None:
             return self.host.runtime_path
         if (found := self.find(self.command)) is None:
-            hint = f"; install the Debian package {self.package}" if self.package else ""
+            hint = f"; Debian has it in {self.package}" if self.package else ""
             raise NothingToRun(f"{self.command} is not installed{hint}")
         return found
 
@@ -271,15 +270,12 @@ class BaseRunner(ABC):
             pause=lambda: owner().clock.pause(),
         )
 
-    def _connect(self, program: Program, streams: Streams) -> asyncio.Task[None] | None:
+    def _connect(self, program: Program, streams: Streams) -> prompts.Watcher | None:
         if streams.input is None:
             return None
         self.task.input.connect(streams.input)
-        return asyncio.create_task(
-            prompts.watch(
-                program.spawned, streams.input, self.task.input, lambda: streams.last_output
-            ),
-            name="prompts",
+        return prompts.Watcher(
+            program.spawned, streams.input, self.task.input, lambda: streams.last_output
         )
 
     async def _finish(self, program: Program) -> ExitCode:

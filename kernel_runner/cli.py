@@ -136,10 +136,12 @@ def _announce(config: Config, launcher: Launcher, addresses: Mapping[str, str]) 
         if address.startswith("ipc://"):
             launcher.remove_at_end(Path(address.removeprefix("ipc://")))
     line = json.dumps({name: addresses.get(name) for name in ("in", "out", "session")})
+    if (file := config.address_file) is not None:
+        launcher.remove_at_end(file)
+        new = file.with_name(f"{file.name}.{os.getpid()}")
+        new.write_text(line + "\n")
+        new.replace(file)  # whoever finds it finds all of it
     print(line, flush=True)
-    if config.address_file is not None:
-        launcher.remove_at_end(config.address_file)
-        config.address_file.write_text(line + "\n")
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -103,7 +103,7 @@ def _read_file(path: Path, problems: list[str]) -> Mapping[str, object]:
             return tomllib.load(file)
     except OSError as error:
         problems.append(f"{path}: {error.strerror}")
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not TOML, or not UTF-8
         problems.append(f"{path}: {error}")
     return {}
 
@@ -120,6 +120,8 @@ def _checked(given: Mapping[str, object], source: str, problems: list[str]) -> d
         if (field := NAMES.get(name)) is None:
             problems.append(f"{source}: unknown option {name!r}; known: {', '.join(sorted(NAMES))}")
             continue
+        if field in DEFAULT_PORTS and type(value) is int:
+            value = str(value)  # in a file a port is a number
         try:
             # strict=False: in the environment and on the command line all is text
             options = msgspec.convert({field: value}, Options, strict=False)
@@ -139,6 +141,9 @@ def _build(
     runtime_path = Path(options.runtime_path).absolute() if options.runtime_path else None
     if runtime_path is not None and not os.access(runtime_path, os.X_OK):
         problems.append(f"runtime-path: {runtime_path} is not an executable file")
+    address_file = Path(options.address_file).absolute() if options.address_file else None
+    if address_file is not None and not address_file.parent.is_dir():
+        problems.append(f"address-file: {address_file.parent} is not a folder")
     sizes = {
         name: value
         for name in ("max_queue_length", "max_body_bytes", "max_pending_bytes")
@@ -152,7 +157,7 @@ def _build(
         commands_at=_address("commands", options, problems),
         events_at=_address("events", options, problems),
         session_at=_address("session", options, problems),
-        address_file=Path(options.address_file).absolute() if options.address_file else None,
+        address_file=address_file,
         work_dir=work_dir,
         runtime_path=runtime_path,
         debug=bool(options.debug),

@@ -6,13 +6,22 @@ It never waits: not for user code, a lock or a send.  What takes time becomes a 
 import asyncio
 import logging
 import os
+import reprlib
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Final, assert_never, cast
 
 from kernel_runner import __version__
 from kernel_runner.base import BaseRunner
-from kernel_runner.errors import InputFull, KernelRunnerError, NoPrompt, WorkspaceError
+from kernel_runner.errors import (
+    InputFull,
+    KernelRunnerError,
+    NoPrompt,
+    Reason,
+    WorkspaceError,
+)
+from kernel_runner.hooks import attempt
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.request import BadRequest, Peer, Request
 from kernel_runner.outbox import Outbox, Session
@@ -28,8 +37,8 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """The receiver of all channels.  `state` tells what the runner is doing beside the queue."""
 
-    tasks: asyncio.TaskGroup
-    """Where what takes time runs; the server sets it before anything can arrive."""
+    tasks: asyncio.TaskGroup | None = None
+    """Where what takes time runs; the server sets it, at once after the channels are open."""
 
     def __init__(self, runner: BaseRunner, queue: TaskQueue, outbox: Outbox) -> None:
         self._runner = runner
@@ -71,6 +80,9 @@ class Dispatcher:
             self._refuse(request, "duplicate-id", f"id {request.id!r} was used in this session")
             return
         task = Task(command, request.id, session)
+        if self.state == "stopping":
+            _end_unrun(task, "cancelled", "the runner was shut down")
+            return
         if (problem := _problem_of(command)) is not None:
             _end_unrun(task, "bad-request", problem)
             return
@@ -87,6 +99,7 @@ class Dispatcher:
     def cancel_all(self) -> None:
         """Answer whatever still waits: the runner stops."""
         for task in list(self._queue.waiting()):
+            self._queue.take_out(task)
             _end_unrun(task, "cancelled", "the runner was shut down")
 
     def _cancel(self, request: Request, target: str) -> None:
@@ -105,16 +118,23 @@ class Dispatcher:
 
     def _interrupt_running(self, request: Request, target: str | None, *, force: bool) -> None:
         running = self._queue.running
-        if target is not None and (running is None or running.identity != target):
+        session = self._outbox.session_of(request.peer)
+        name = session.name if session is not None else None
+        if target is not None and (running is None or self._queue.find(target, name) != running):
             self._refuse(request, "not-running", f"request {target!r} does not run now")
             return
         if running is not None:
             self._interrupt(running, "interrupted", force=force)
         self._answer(request, events.Ok())
 
-    def _interrupt(self, task: Task, reason: Any, *, force: bool) -> None:
+    def _interrupt(self, task: Task, reason: Reason, *, force: bool) -> None:
         task.end_reason = task.end_reason or reason
-        self._spawn(self._runner.interrupt(force=force), "interrupt")
+        self._spawn(self._call_interrupt(task, force=force), "interrupt")
+
+    async def _call_interrupt(self, task: Task, *, force: bool) -> None:
+        if self._queue.running is task:  # it may have ended just now, and the next one is spared
+            with suppress(KernelRunnerError):
+                await attempt(self._runner.interrupt(force=force), "interrupt")
 
     # What is served at once -------------------------------------------------------------------
 
@@ -125,7 +145,7 @@ class Dispatcher:
             case commands.EndOfInput():
                 self._feed(request, None)
             case commands.Complete() | commands.Inspect() | commands.IsComplete():
-                self._spawn(self._look_up(command, request), command.op)
+                self._spawn(self._look_up(command, request), command.op, request)
             case commands.Interrupt(target=target, force=force):
                 self._interrupt_running(request, target, force=force)
             case commands.Cancel(target=target):
@@ -135,7 +155,7 @@ class Dispatcher:
             case commands.ListQueue():
                 self._answer(request, self._listing())
             case commands.HostEvent(type=kind, data=data):
-                log.warning("the host reports %s: %s", kind, data)
+                log.warning("the host reports %s: %s", kind, reprlib.repr(data))
                 self._answer(request, events.Ok())
             case (
                 commands.StartService()
@@ -149,7 +169,7 @@ class Dispatcher:
             case commands.Acknowledge():
                 self._answer(request, events.Ok())
             case commands.Upload() | commands.Download() | commands.ListFiles():
-                self._spawn(self._file(command, request), command.op)
+                self._spawn(self._file(command, request), command.op, request)
             case _:
                 assert_never(command)
 
@@ -174,11 +194,13 @@ class Dispatcher:
         try:
             match command:
                 case commands.Complete():
-                    answer = events.Completion(list(await self._runner.complete(command)))
+                    words = await attempt(self._runner.complete(command), command.op)
+                    answer = events.Completion(list(words))
                 case commands.Inspect():
-                    answer = events.Inspection(await self._runner.inspect(command))
+                    text = await attempt(self._runner.inspect(command), command.op)
+                    answer = events.Inspection(text)
                 case commands.IsComplete(code=code):
-                    answer = await self._runner.is_complete(code)
+                    answer = await attempt(self._runner.is_complete(code), command.op)
         except KernelRunnerError as error:
             self._refuse(request, "failed", str(error))
             return
@@ -272,15 +294,26 @@ class Dispatcher:
             waiting=[_entry(task) for task in self._queue.waiting()],
         )
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self.tasks.create_task(work, name=name)
+    def _spawn(
+        self, work: Coroutine[Any, Any, None], name: str, request: Request | None = None
+    ) -> None:
+        """Start a task of the group; the request is refused when the group has ended."""
+        if self.tasks is None:  # a client was quick
+            asyncio.get_running_loop().call_soon(self._spawn, work, name, request)
+            return
+        try:
+            self.tasks.create_task(work, name=name)
+        except RuntimeError:
+            work.close()
+            if request is not None:
+                self._refuse(request, "stopping", "the runner was shut down")
 
 
 def _entry(task: Task) -> events.QueueEntry:
     return events.QueueEntry(task.identity, task.command.op, task.session.name)
 
 
-def _end_unrun(task: Task, reason: Any, message: str) -> None:
+def _end_unrun(task: Task, reason: Reason, message: str) -> None:
     task.post(events.Finished(task.command.answer, NEVER_RAN, reason, message=message))
 
 

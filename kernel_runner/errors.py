@@ -13,6 +13,7 @@ KernelRunnerError
 │   ├── BadOptions
 │   ├── LaunchError
 │   └── InterpreterDied
+├── HookFailed             the language failed to answer what is served at once
 ├── WorkspaceError         a file name that leads out of the work directory, or no such file
 ├── NoPrompt               input that nobody asked for
 ├── InputFull
@@ -134,6 +135,10 @@ class InterpreterDied(TaskError):
             f"the {name} interpreter {how}; its state is lost, the next task gets a new one"
         )
         self.exit_code = exit_code
+
+
+class HookFailed(KernelRunnerError):
+    """A hook that is called at once raised something; the log has it."""
 
 
 class WorkspaceError(KernelRunnerError):

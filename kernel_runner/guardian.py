@@ -65,6 +65,7 @@ and the guardian kills what that leaves behind.
 from __future__ import annotations
 
 import errno
+import gc
 import marshal
 import os
 import select
@@ -170,6 +171,7 @@ class _Guardian:
 
     def serve(self) -> int:
         process_tree.become_subreaper()
+        gc.disable()  # a collection would write to every page that forks have in common with us
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
         self._ignored_signals = self._watch_signals()

@@ -7,10 +7,10 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never
 
 from kernel_runner.base import BaseRunner, ExitCode
-from kernel_runner.errors import Reason, TaskError
+from kernel_runner.errors import HookFailed, KernelRunnerError, Reason, TaskError
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Build, Clean, Execute, Query
 from kernel_runner.task import Task
@@ -23,6 +23,23 @@ NEVER_RAN: Final = 127
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
+
+async def attempt(hook: Awaitable[Answer], name: str) -> Answer:
+    """The result of a hook that is called at once, while another may be running.
+
+    Raises:
+        KernelRunnerError: what the hook raised of these; `HookFailed` for anything else.
+    """
+    try:
+        return await hook
+    except KernelRunnerError:
+        raise
+    except Exception as error:
+        log.exception("the hook for %s failed", name)
+        raise HookFailed(f"{type(error).__name__}: {error}") from error
+
 
 class Hooks:
     """Runs one task at a time; never raises but when it is cancelled."""
@@ -33,10 +50,10 @@ class Hooks:
 
     async def run(self, task: Task) -> None:
         """Run a task to its end and post its finish."""
-        await task.session.room()
         task.start()
         self._runner.assign(task)
         try:
+            await task.room()
             task.check_interrupted()  # it may be here only to be answered in its turn
             exit_code = await self._call(task)
             if not isinstance(exit_code, int):
@@ -44,13 +61,15 @@ class Hooks:
             self._finish(task, exit_code, "completed", None)
         except TaskError as error:
             self._finish(task, error.exit_code, error.reason, str(error))
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            if not _is_cancelled():
+                self._fail(task, error)
+                return
             task.end_reason = "cancelled"
             self._finish(task, task.exit_code, "cancelled", "the runner was shut down")
             raise
         except Exception as error:
-            log.exception("the %s runner failed on %s", self._runner.name, task.command.op)
-            self._finish(task, 1, "crashed", f"{type(error).__name__}: {error}")
+            self._fail(task, error)
         finally:
             self._runner.assign(None)
 
@@ -102,15 +121,20 @@ class Hooks:
             if len(self._failed_builds) > MAX_FAILED_BUILDS:
                 self._failed_builds.popitem(last=False)
 
+    def _fail(self, task: Task, error: BaseException) -> None:
+        log.error("the %s runner failed on %s", self._runner.name, task.command.op, exc_info=error)
+        self._finish(task, 1, "crashed", f"{type(error).__name__}: {error}")
+
     def _finish(self, task: Task, exit_code: ExitCode, reason: Reason, message: str | None) -> None:
         usage = task.stop()
+        exit_code &= 0xFF
         reason = task.end_reason or reason
         if reason not in ("completed", "error", "interrupted") and exit_code == 0:
             exit_code = ENDED_BY_US
         task.post(
             events.Finished(
                 type=task.command.answer,
-                exit_code=exit_code & 0xFF,
+                exit_code=exit_code,
                 reason=reason,
                 usage=usage,
                 signal=task.signal,
@@ -119,6 +143,12 @@ class Hooks:
                 traceback=task.traceback,
             )
         )
+
+
+def _is_cancelled() -> bool:
+    """Whether the runner stops; else it was the hook that raised the `CancelledError`."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
 
 
 class Skipped(TaskError):

@@ -167,7 +167,12 @@ class Launcher:
             spawned = Spawned(ours, words[0])
             fds = [keepers.fileno(), payload, *(fd for _, fd in descriptors)]
             await self._send(marshal.dumps(("spawn", len(fds))), fds)
-        await spawned.started
+        try:
+            await asyncio.shield(spawned.started)
+        except asyncio.CancelledError:
+            spawned.sweep()
+            spawned.started.add_done_callback(asyncio.Future.exception)  # nobody asks any more
+            raise
         return spawned
 
     def remove_at_end(self, path: Path) -> None:

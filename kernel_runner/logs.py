@@ -30,7 +30,7 @@ def to_stderr(level: int) -> None:
 
 
 class LogStream(logging.Handler):
-    """Made on the loop; `pump` runs until cancelled, `close` ends it."""
+    """Made on the loop; `pump` runs until cancelled, `stop` ends it."""
 
     def __init__(self, post: Callable[[Log], None]) -> None:
         super().__init__(logging.INFO)

@@ -28,6 +28,7 @@ MAX_SEEN_IDS: Final = 65_536
 """The ids that a session remembers, so that none is run twice: the oldest are forgotten."""
 
 Calls: TypeAlias = list[Callable[[], None]]
+Soon: TypeAlias = Callable[[Callable[[], None]], object]
 
 
 class Lane:
@@ -35,16 +36,19 @@ class Lane:
 
     Args:
         max_bytes: whoever posts for a program should wait when more than this is waiting.
+        soon: calls what it is given once the caller has done what it is at: events that are
+            posted together leave together, and the program goes on before they are sent.
     """
 
-    def __init__(self, name: str, max_bytes: int, *, peer: Peer | None) -> None:
+    def __init__(self, name: str, max_bytes: int, soon: Soon, *, peer: Peer | None = None) -> None:
         self.name = name
+        self._soon = soon
         self.peer = peer
         self._max_bytes = max_bytes
         self._bytes = 0
         self._answers = 0
         self._pending: deque[Envelope] = deque()
-        self._blocked = False
+        self._blocked = self._scheduled = False
         self.sent_seq = 0
         """The number of the last event that was handed over."""
         self._on_room: Calls = []
@@ -64,8 +68,9 @@ class Lane:
         if self._pending and isinstance(event, events.Output) and self._merge(event, request_id):
             return
         self._keep(Envelope(event, request_id, self._next_seq(), time.time_ns()))
-        if not self._blocked:
-            self.pump()
+        if not self._blocked and not self._scheduled:
+            self._scheduled = True
+            self._soon(self.pump)
 
     def answer(self, event: events.AnyEvent, request_id: str | None) -> None:
         """Post the answer to an immediate command; of too many, the older of its kind goes."""
@@ -96,7 +101,7 @@ class Lane:
 
     def pump(self) -> None:
         """Send as much as the client takes."""
-        self._blocked = False
+        self._blocked = self._scheduled = False
         while self._pending and self.peer is not None:
             try:
                 sent = self.peer.send(self._pending[0])
@@ -152,8 +157,8 @@ class Lane:
 class Session(Lane):
     """The numbered lane of one client, whatever connections it comes by."""
 
-    def __init__(self, name: str, max_bytes: int, *, peer: Peer | None) -> None:
-        super().__init__(name, max_bytes, peer=peer)
+    def __init__(self, name: str, max_bytes: int, soon: Soon) -> None:
+        super().__init__(name, max_bytes, soon)
         self.next_seq = 1
         self._seen: dict[str, None] = {}
 
@@ -171,10 +176,16 @@ class Session(Lane):
         return self.next_seq - 1
 
 
+def at_once(call: Callable[[], None]) -> None:
+    """No `soon` at all."""
+    call()
+
+
 class Outbox:
     """All lanes.  `max_bytes` is what one session keeps in memory before its programs wait."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, soon: Soon) -> None:
+        self._soon = soon
         self._max_bytes = max_bytes
         self._sessions: dict[str, Session] = {}
         self._session_of_peer: dict[Peer, Session] = {}
@@ -192,7 +203,7 @@ class Outbox:
     def open_session(self, name: str | None) -> Session:
         """A new session; without a name it gets one that nobody can guess."""
         name = name or os.urandom(16).hex()
-        self._sessions[name] = session = Session(name, self._max_bytes, peer=None)
+        self._sessions[name] = session = Session(name, self._max_bytes, self._soon)
         return session
 
     def take_over(self, session: Session, peer: Peer) -> None:
@@ -215,7 +226,7 @@ class Outbox:
             return
         lane = self._answers.get(peer)
         if lane is None:
-            lane = self._answers[peer] = Lane("answers", self._max_bytes, peer=peer)
+            lane = self._answers[peer] = Lane("answers", self._max_bytes, at_once, peer=peer)
         lane.answer(event, request_id)
         self._drop_empty(peer, lane)
 

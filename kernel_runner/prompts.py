@@ -7,6 +7,7 @@ no output between have to agree, since a program may be just about to read what 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from kernel_runner.launcher import Spawned, Waiting
@@ -19,7 +20,31 @@ LONGEST_SECONDS: Final = 0.2
 """Between two looks at a program that keeps on doing whatever it does."""
 
 
-async def watch(
+class Watcher:
+    """Watches one program while its task runs; nothing happens in a task shorter than a look."""
+
+    def __init__(
+        self,
+        spawned: Spawned,
+        side: InputSide,
+        task_input: TaskInput,
+        last_output: Callable[[], float],
+    ) -> None:
+        self._watch = partial(_watch, spawned, side, task_input, last_output)
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._start)
+
+    def stop(self) -> None:
+        """The program or its task has ended."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._watch(), name="prompts")
+
+
+async def _watch(
     spawned: Spawned, side: InputSide, task_input: TaskInput, last_output: Callable[[], float]
 ) -> None:
     """Open a prompt each time the program waits; runs until cancelled.

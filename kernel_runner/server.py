@@ -46,7 +46,7 @@ class Server:
         self._channels = channels
         self._ready = ready
         self._announce = announce
-        self._outbox = Outbox(max_pending_bytes)
+        self._outbox = Outbox(max_pending_bytes, asyncio.get_running_loop().call_soon)
         self._queue = TaskQueue(Hooks(runner).run, max_queue_length)
         self._dispatcher = Dispatcher(runner, self._queue, self._outbox)
 

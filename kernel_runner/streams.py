@@ -7,6 +7,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import termios
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +22,8 @@ MAX_INPUT_BYTES: Final = 8 << 20
 """Input that waits for a program to read it; more is refused."""
 END_POLL_SECONDS: Final = 0.005
 """The kernel does not tell when a terminal's input was read, so that is asked for this often."""
+TERMINAL_BYTES: Final = 4_095
+"""What a terminal holds of a line: n_tty drops what goes beyond without a word."""
 
 
 def open_output_pipe() -> tuple[int, int]:
@@ -136,9 +139,11 @@ class InputWriter:
         self._bytes = 0
         self._writing = False
         self._closed = False
+        self.was_fed = False
 
     def feed(self, data: bytes) -> asyncio.Future[None]:
         taken = self._loop.create_future()
+        self.was_fed = True
         if self._closed:
             taken.set_result(None)
             return taken
@@ -173,14 +178,17 @@ class InputWriter:
     def _write(self) -> None:
         while self._waiting:
             data, taken = self._waiting[0]
+            if (room := self.room()) == 0:
+                return
             try:
-                written = os.write(self._fd, data) if data else 0
+                written = os.write(self._fd, data[:room]) if data else 0
             except BlockingIOError:
                 self._wait_for_room()
                 return
             except OSError:  # the program has closed its input
                 self.close()
                 return
+            self.on_written(written)
             if written < len(data):
                 self._bytes -= written
                 self._waiting[0] = (data[written:], taken)
@@ -193,6 +201,13 @@ class InputWriter:
 
     def on_empty(self) -> None:
         """Everything fed so far was taken by the kernel."""
+
+    def room(self) -> int:
+        """How much may be written now; whoever says 0 calls `_write` later."""
+        return MAX_INPUT_BYTES
+
+    def on_written(self, size: int) -> None:
+        """The kernel took so many bytes."""
 
     def _taken(self) -> None:
         data, taken = self._waiting.popleft()
@@ -232,13 +247,17 @@ class PipeInput(InputWriter):
 class TerminalInput(InputWriter):
     """Input through a terminal.  Holds the program's side too, to see what it has not read.
 
-    Its end of file is a byte that has to stand alone, so it is written when all else was read.
+    A canonical terminal drops what goes beyond its 4,095 bytes without a word, so no more is
+    written than fits.  Its end of file is a byte that has to stand alone, so it is written when
+    all else was read.
     """
 
     def __init__(self, master: int, slave: int) -> None:
         super().__init__(os.dup(master))  # the loop allows one reader or writer per descriptor
         self._slave = slave
         self._timer: asyncio.TimerHandle | None = None
+        self._settle_timer: asyncio.TimerHandle | None = None
+        self._unsettled_bytes = 0
 
     def end(self) -> None:
         if self._closed or self._timer is not None:
@@ -255,15 +274,37 @@ class TerminalInput(InputWriter):
             self.feed(terminal.END_OF_INPUT)
 
     def unread(self) -> bool:
-        return self.pending or terminal.unread_bytes(self._slave) > 0
+        unsettled = self.pending or self._unsettled_bytes > 0
+        return unsettled or terminal.unread_bytes(self._slave) > 0
+
+    def room(self) -> int:
+        held = self._unsettled_bytes + terminal.unread_bytes(self._slave)
+        if held >= TERMINAL_BYTES and self._settle_timer is None:
+            self._settle_later()
+        return max(TERMINAL_BYTES - held, 0)
+
+    def on_written(self, size: int) -> None:
+        # what was written counts as unread only when the kernel has passed it on
+        self._unsettled_bytes += size
+        if self._settle_timer is None:
+            self._settle_later()
+
+    def _settle_later(self) -> None:
+        self._settle_timer = self._loop.call_later(END_POLL_SECONDS, self._settle)
+
+    def _settle(self) -> None:
+        self._settle_timer, self._unsettled_bytes = None, 0
+        if self.pending and not self._closed:
+            self._write()
 
     def asks_for_password(self) -> bool:
         return terminal.asks_for_password(self._slave)
 
     def forget(self) -> None:
         """Drop all input that was not read: it was meant for a task that has ended."""
-        import termios
-
+        if not self.was_fed:
+            return
+        self.was_fed = False
         self.discard()
         if self._timer is not None:
             self._timer.cancel()
@@ -273,6 +314,7 @@ class TerminalInput(InputWriter):
     def close(self) -> None:
         if not self._closed:
             super().close()
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._settle_timer):
+                if timer is not None:
+                    timer.cancel()
             os.close(self._slave)

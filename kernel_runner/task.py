@@ -5,13 +5,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from kernel_runner.errors import NoPrompt, Reason, TaskError
+from kernel_runner.errors import InputFull, NoPrompt, Reason, TaskError
 from kernel_runner.limits import WallClock
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import QueuedCommand
 from kernel_runner.messages.options import TaskOptions
 from kernel_runner.outbox import Session
-from kernel_runner.streams import InputSide
+from kernel_runner.streams import MAX_INPUT_BYTES, InputSide
 
 
 class Activity(Protocol):
@@ -85,6 +85,10 @@ class Task:
     async def emit(self, event: events.AnyEvent) -> None:
         """Send an event of this task; waits, off the clock, while the client reads too slowly."""
         self.post(event)
+        await self.room()
+
+    async def room(self) -> None:
+        """Return when the client has caught up; the clock stands still until then."""
         if self.session.full:
             resume = self.clock.pause()
             try:
@@ -115,6 +119,8 @@ class Task:
     def stop(self) -> events.Usage:
         """The task has ended; what it took."""
         self.clock.stop()
+        if self._input is not None:
+            self._input.drop_early()
         return events.Usage(
             wall_s=round(self.clock.elapsed_seconds, 6),
             cpu_s=self.cpu_seconds,
@@ -190,6 +196,9 @@ class TaskInput:
         self.fed.set()
         if self._side is not None:
             return self._side.feed(data)
+        waiting = sum(len(piece) for piece, _ in self._early)
+        if waiting and waiting + len(data) > MAX_INPUT_BYTES:
+            raise InputFull(f"{waiting} bytes of input wait already; send on after an ok")
         taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._early.append((data, taken))
         return taken
@@ -202,6 +211,12 @@ class TaskInput:
         self._ended = self._task.options.stdin == "stream"
         if self._side is not None:
             self._side.end()
+
+    def drop_early(self) -> None:
+        """The task has ended: what no program took will be taken by none."""
+        for _, taken in self._early:
+            _resolve(taken, None)
+        self._early.clear()
 
     def _check_welcome(self) -> None:
         if not self._takes_input:

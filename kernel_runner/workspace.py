@@ -5,6 +5,7 @@ is put there at the same moment.
 """
 
 import os
+import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +17,9 @@ from kernel_runner.messages.events import FileEntry
 
 OWN_FOLDER: Final = ".kernel-runner"
 """What the runner keeps in the work directory: built programs."""
+
+MAX_READ_BYTES: Final = 256 << 20
+"""A file is sent in one message, so a larger one is refused."""
 
 _FOLDER_FLAGS: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -36,7 +40,7 @@ class Workspace:
         for folder, names, files in os.walk(self.root):
             names[:] = sorted(name for name in names if not name.startswith("."))
             found += [Path(folder, file) for file in sorted(files) if file.endswith(tuple(endings))]
-        return [path for path in found if path.is_file()]
+        return sorted(path for path in found if path.is_file())
 
     def write(self, name: str, data: bytes, *, executable: bool) -> None:
         """Write a file, its folders included; one that is there is replaced as a whole.
@@ -45,12 +49,16 @@ class Workspace:
             WorkspaceError: the name leads out, or the file cannot be written.
         """
         with self._parent(name, create=True) as (folder, leaf), _reported(name):
-            temporary = f".{leaf[:200]}.part"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            temporary = f".{secrets.token_hex(8)}.part"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             fd = os.open(temporary, flags, 0o777 if executable else 0o666, dir_fd=folder)
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-            os.replace(temporary, leaf, src_dir_fd=folder, dst_dir_fd=folder)
+            try:
+                with os.fdopen(fd, "wb") as file:
+                    file.write(data)
+                os.replace(temporary, leaf, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                os.unlink(temporary, dir_fd=folder)
+                raise
 
     def read(self, name: str) -> bytes:
         """The content of a file; raises `WorkspaceError`."""
@@ -58,10 +66,14 @@ class Workspace:
             # a fifo must not make us wait for its writer
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             fd = os.open(leaf, flags, dir_fd=folder)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise WorkspaceError("not-a-file", name, "not a regular file")
             with os.fdopen(fd, "rb") as file:
-                if not stat.S_ISREG(os.fstat(fd).st_mode):
-                    raise WorkspaceError("not-a-file", name, "not a regular file")
-                return file.read()
+                data = file.read(MAX_READ_BYTES + 1)
+                if len(data) > MAX_READ_BYTES:
+                    raise WorkspaceError("too-large", name, f"more than {MAX_READ_BYTES} bytes")
+                return data
 
     def entries(self, name: str) -> list[FileEntry]:
         """What is in a folder, by name; raises `WorkspaceError`."""
@@ -112,6 +124,8 @@ def _reported(name: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise WorkspaceError("not-found", name, "no such file or folder") from error
+    except UnicodeEncodeError as error:
+        raise WorkspaceError("bad-path", repr(name), "is not UTF-8") from error
     except OSError as error:
         # ELOOP and ENOTDIR: a link, or a file where a folder should be
         raise WorkspaceError("file-error", name, error.strerror or str(error)) from error

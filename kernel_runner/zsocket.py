@@ -28,6 +28,9 @@ KEEPALIVE: Final[Mapping[int, int]] = {
 }
 
 
+POLLIN, POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)  # as enumerations they are slow to combine
+
+
 class Unreachable(Exception):
     """A ROUTER has no such peer (any more)."""
 
@@ -60,7 +63,7 @@ class ZSocket:
             socket.set(option, value)
         self._fd = socket.FD
         # a ROUTER is writable as soon as any of its peers is, which tells nothing of the one
-        self._telling = zmq.POLLIN if socket.type == zmq.ROUTER else zmq.POLLIN | zmq.POLLOUT
+        self._telling = POLLIN if socket.type == zmq.ROUTER else POLLIN | POLLOUT
         self._loop.add_reader(self._fd, self._take_turn)
         # an inproc peer wakes only a socket that has looked before and found nothing
         self._look_again()
@@ -110,8 +113,8 @@ class ZSocket:
     def _look_again(self) -> None:
         if self._turn is not None or self.socket.closed:
             return
-        wanted = zmq.POLLIN | (zmq.POLLOUT if self._retry is not None else 0)
-        if cast(int, self.socket.EVENTS) & wanted & self._telling:
+        wanted = POLLIN if self._retry is None else self._telling
+        if cast(int, self.socket.get(zmq.EVENTS)) & wanted:
             self._turn = self._loop.call_soon(self._take_turn)
 
     def _retry_later(self) -> None:
@@ -128,7 +131,11 @@ class ZSocket:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
-            self._on_frames(frames)
+            try:
+                self._on_frames(frames)
+            except BaseException:
+                self._look_again()  # what waits behind this message is not forgotten
+                raise
         if self._retry is not None and self._on_writable is not None and not self.socket.closed:
             self._retry.cancel()
             self._retry = None

@@ -4,8 +4,8 @@ import asyncio
 import json
 from pathlib import Path
 
-
-from tests.wire import AgentClient, connected, runner
+from tests.running import connected, runner
+from tests.wire import AgentClient
 
 PAUSE_SECONDS = 1.0
 
@@ -27,7 +27,7 @@ async def test_a_second_puller_steals_nothing_and_takes_over_when_the_first_leav
         agent.close()
 
     assert lines.stdout == b"1\n2\n3\n4\n5\n6\n"
-    assert waiting == 0, "the second one has got nothing"
+    assert not waiting, "the second one has got nothing"
     assert after.stdout == b"after\n"
 
 
@@ -136,14 +136,21 @@ async def test_answers_that_nobody_reads_are_bounded_and_a_log_says_so(tmp_path:
 
 
 async def test_50_mb_reach_a_reader_that_paused_and_the_runner_stays_small(tmp_path: Path) -> None:
-    async with runner(tmp_path) as started, connected(started, "agent") as agent:
+    async with runner(tmp_path) as started:
+        agent = started.agent()
+        agent.events.close(linger=0)
+        agent.open_events(high_water_mark=1)
         pid = (await agent.status())["pid"]
-        await agent.say("exec", "head -c 50000000 /dev/zero; echo end >&2")
+        await agent.say("exec", "head -c 50000000 /dev/zero; touch printed; echo end >&2")
         await agent.say("status")
+        await started.process_named("head")
         await asyncio.sleep(PAUSE_SECONDS)  # the reader is paused
+        blocked = not (started.work_dir / "printed").exists()
         heard = await agent.hear_finish()
         peak = _peak_mib(pid)
+        agent.close()
 
+    assert blocked
     assert len(heard.stdout) == 50_000_000
     assert heard.stdout.strip(b"\0") == b""
     assert heard.stderr == b"end\n"

@@ -15,8 +15,9 @@ def test_a_quick_run_of_one_subject_prints_a_table_and_writes_it_as_markdown(
 ) -> None:
     markdown = tmp_path / "figures.md"
 
+    options = ["--quick", "--rounds", "1", "--markdown", str(markdown)]
     bench = subprocess.run(
-        [sys.executable, *"-m benchmarks batch --quick --rounds 1 --markdown".split(), markdown],
+        [sys.executable, "-m", "benchmarks", "batch", *options],
         cwd=PROJECT,
         capture_output=True,
         text=True,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import conversation
 from tests.tools import require_tool
 from tests.transcripts import player
-from tests.wire import conversation
 
 COMMANDS = {"c": "gcc", "python": "python3"}
 NAMES = sorted(path.stem for path in player.FOLDER.glob("*.txt"))

@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import RunnerProcess, connected, conversation, process_ended, runner
 from tests.tools import require_tool
-from tests.wire import (
-    AgentClient,
-    Client,
-    RunnerProcess,
-    connected,
-    conversation,
-    log_text,
-    process_ended,
-    runner,
-)
+from tests.wire import AgentClient, Client, log_text
 
 BOTH = ("agent", "session")
 

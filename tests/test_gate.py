@@ -54,7 +54,7 @@ class Door:
         """Everything that is sent reaches this puller, in order."""
         for text in texts:
             async with asyncio.timeout(FAILURE_SECONDS):
-                while not self.push.send([text]):
+                while not self.push.send([text]):  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
                 assert await puller.recv_multipart() == [text]
 
@@ -185,3 +185,16 @@ async def test_garbage_from_a_connection_leaves_the_gate_working(door: Door) -> 
 
         assert await door.hear() == "arrival"
         await door.pass_on(puller, b"1")
+
+
+async def test_the_end_of_garbage_is_not_taken_for_that_of_the_puller(door: Door) -> None:
+    puller = door.puller()
+    assert await door.hear() == "arrival"
+    for garbage in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 10, b"\xff" * 100, b"\0", b""):
+        with door.stranger() as noise:
+            noise.sendall(garbage)
+            await door.pass_on(puller, b"1")
+    await _seen_by(door)
+
+    assert door.told.empty()
+    await door.pass_on(puller, b"1")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -43,7 +44,8 @@ async def _weigh(name: str) -> Mapping[str, float]:
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:
-            process.kill()
+            process.send_signal(signal.SIGINT)  # its blocks end the kernel that it has started
+            await process.wait()
     weights: dict[str, float] = json.loads(output)
     return weights
 

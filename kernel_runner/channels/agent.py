@@ -1,6 +1,7 @@
 """The agent dialect (v1): a PULL socket for commands, a PUSH socket for events."""
 
 import itertools
+import os
 import socket as unix_sockets
 from collections.abc import Mapping
 
@@ -124,7 +125,7 @@ def bind(socket: ZSocket, address: str) -> str:
     try:
         return socket.bind(address)
     except zmq.ZMQError as error:
-        raise ConfigError([f"cannot bind {address}: {error.strerror}"]) from error
+        raise ConfigError([f"cannot bind {address}: {os.strerror(error.errno)}"]) from error
 
 
 def _is_answered(address: str) -> bool:

@@ -5,6 +5,7 @@ The door is ZAP (ZeroMQ RFC 27): the handshake of whoever comes is held until it
 libzmq tries again by itself when that takes longer than the handshake may.
 """
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from kernel_runner.zsocket import ZSocket
+from kernel_runner.zsocket import Unreachable, ZSocket
 
 ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"
 _FAILURES: Final = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -34,15 +35,15 @@ class Gate:
         socket.zap_domain = b"kernel-runner"
         self._on_arrival = on_arrival
         self._on_departure = on_departure
-        self._at_the_door: list[int] = []  # connections that have not asked yet, oldest first
-        self._held: dict[int, list[bytes]] = {}  # who has asked and waits, with the request
-        self._inside: int | None = None
-        self._has_arrived = False
+        self._asking: deque[list[bytes]] = deque()
+        self._is_taken = False  # somebody is inside, or was admitted and is on his way
+        self._connections: set[int] = set()
+        self._maybe_inside: set[int] = set()  # one of these is
         self._has_failed = False
         self._socket = socket
         door = socket.context.socket(zmq.ROUTER)
         door.bind(ZAP_ENDPOINT)
-        self._door = ZSocket(door, on_frames=self._ask)
+        self._door = ZSocket(door, on_frames=self._ask, options={zmq.ROUTER_MANDATORY: 1})
         self._monitor = ZSocket(socket.get_monitor_socket(_EVENTS), on_frames=self._watch)
 
     def close(self) -> None:
@@ -51,57 +52,42 @@ class Gate:
         self._door.close()
 
     def _ask(self, request: list[bytes]) -> None:
-        # one I/O thread serves all connections, so they ask in the order they were accepted
-        self._catch_up()
-        connection = self._at_the_door.pop(0) if self._at_the_door else -1
-        self._held[connection] = request
+        self._asking.append(request)
         self._admit_next()
 
-    def _catch_up(self) -> None:
-        """Hear of everybody who was accepted before the question that is being read."""
-        with suppress(zmq.Again):
-            while True:
-                self._watch(self._monitor.socket.recv_multipart(zmq.NOBLOCK))
-
     def _admit_next(self) -> None:
-        if self._inside is not None or not self._held:
-            return
-        self._inside = next(iter(self._held))
-        sender, delimiter, version, request_id, *_ = self._held.pop(self._inside)
-        self._door.send([sender, delimiter, version, request_id, b"200", b"OK", b"", b""])
+        while self._asking and not self._is_taken:
+            sender, delimiter, version, request_id, *_ = self._asking.popleft()
+            with suppress(Unreachable):  # he has given up
+                self._door.send([sender, delimiter, version, request_id, b"200", b"OK", b"", b""])
+                self._is_taken = True
 
     def _watch(self, frames: list[bytes]) -> None:
         message = parse_monitor_message(frames)
         connection = int(message["value"])
         match message["event"]:
             case zmq.EVENT_ACCEPTED:
-                self._at_the_door.append(connection)
-            case zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._has_arrived = True
+                self._connections.add(connection)
+            case zmq.EVENT_HANDSHAKE_SUCCEEDED:  # does not tell whose
+                self._maybe_inside = self._connections.copy()
+                # libzmq now lets go of whoever was inside before; what is sent would go there
+                self._socket.get(zmq.EVENTS)
                 self._on_arrival()
             case zmq.EVENT_DISCONNECTED:
-                if self._has_failed and self._has_arrived and connection == self._inside:
-                    self._correct(connection)
-                else:
-                    self._leave(connection)
+                self._connections.discard(connection)
+                self._end(connection)
         # told just before the end of a connection that has not got in
         self._has_failed = bool(message["event"] & _FAILURES)
 
-    def _correct(self, silent: int) -> None:
-        """The one inside never asked: whoever was accepted after it did, so all move up."""
-        labels = [*self._held, *self._at_the_door]
-        if not labels:
-            self._leave(silent)
-            return
-        self._inside, *labels = labels
-        self._held = dict(zip(labels, self._held.values(), strict=False))
-        self._at_the_door = labels[len(self._held) :]
-
-    def _leave(self, connection: int) -> None:
-        self._held.pop(connection, None)
-        if connection in self._at_the_door:
-            self._at_the_door.remove(connection)
-        if connection == self._inside:
-            self._inside, self._has_arrived = None, False
+    def _end(self, connection: int) -> None:
+        """A connection has ended; if it is the one inside, or was on its way, the next comes in."""
+        has_arrived = bool(self._maybe_inside)
+        if has_arrived and (self._has_failed or connection not in self._maybe_inside):
+            self._maybe_inside.discard(connection)
+        elif has_arrived:
+            self._maybe_inside.clear()
+            self._is_taken = False
             self._on_departure()
-            self._admit_next()
+        elif self._has_failed:
+            self._is_taken = False
+        self._admit_next()

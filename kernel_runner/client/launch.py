@@ -39,28 +39,30 @@ async def launch(
         options = [f"--work-dir={work_dir or own_work_dir}"]
         if runtime_path is not None:
             options.append(f"--runtime-path={runtime_path}")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "kernel_runner", language, *options),
-            *("--in=none", "--out=none", f"--session=ipc://{folder}/session"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=env,
-        )
+        log_file = Path(folder, "log")  # a pipe would fill up, and the runner wait for its reader
+        with log_file.open("wb") as log:  # noqa: ASYNC230
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "kernel_runner", language, *options),
+                *("--in=none", "--out=none", f"--session=ipc://{folder}/session"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=env,
+            )
         try:
-            async with connect(await _address(process)) as kernel:
+            async with connect(await _address(process, log_file)) as kernel:
                 yield kernel
         finally:
             await _stop(process)
 
 
-async def _address(process: asyncio.subprocess.Process) -> str:
+async def _address(process: asyncio.subprocess.Process, log_file: Path) -> str:
     assert process.stdout is not None, "it is a pipe"
-    assert process.stderr is not None, "it is a pipe"
     if line := await process.stdout.readline():
         return str(json.loads(line)["session"])
-    message = (await process.stderr.read()).decode(errors="replace").strip()
-    raise RunnerNotStarted(message or f"exit code {await process.wait()}")
+    exit_code = await process.wait()
+    message = log_file.read_text(errors="replace").strip()
+    raise RunnerNotStarted(message or f"exit code {exit_code}")
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -1,6 +1,7 @@
 """What comes back for one request: its events one by one, and a result at the end."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -9,6 +10,15 @@ from kernel_runner.client.errors import RequestRefused
 from kernel_runner.errors import Reason
 from kernel_runner.messages import events
 from kernel_runner.messages.session_wire import Received
+
+PASSING = (
+    events.Output,
+    events.Media,
+    events.Log,
+    events.WaitingInput,
+    events.Accepted,
+    events.Started,
+)
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -36,23 +46,36 @@ class Reply:
 
     def __init__(self, request_id: str) -> None:
         self.id = request_id
-        self._events: asyncio.Queue[Received] = asyncio.Queue()
+        self._unread: deque[Received] = deque()
+        self._arrived: asyncio.Future[None] | None = None
+        self._ended = False
 
     def put(self, received: Received) -> None:
         """Called by the connection with each event of this request."""
-        self._events.put_nowait(received)
+        self._unread.append(received)
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
 
-    async def __aiter__(self) -> AsyncIterator[events.AnyEvent]:
-        async for received in self.received():
-            yield received.event
+    def __aiter__(self) -> "Reply":
+        return self
+
+    async def __anext__(self) -> events.AnyEvent:
+        if self._ended:
+            raise StopAsyncIteration
+        return (await self._next()).event
 
     async def received(self) -> AsyncIterator[Received]:
         """The events with their numbers and times; the last one is the terminal event."""
-        while True:
-            received = await self._events.get()
-            yield received
-            if is_terminal(received.event):
-                return
+        while not self._ended:
+            yield await self._next()
+
+    async def _next(self) -> Received:
+        while not self._unread:
+            self._arrived = asyncio.get_running_loop().create_future()
+            await self._arrived
+        received = self._unread.popleft()
+        self._ended = is_terminal(received.event)
+        return received
 
     async def answer(self) -> events.AnyEvent:
         """The terminal event.
@@ -87,15 +110,7 @@ class Reply:
 
 def is_terminal(event: events.AnyEvent) -> bool:
     """Whether nothing more comes for the request."""
-    return not isinstance(
-        event,
-        events.Output
-        | events.Media
-        | events.Log
-        | events.WaitingInput
-        | events.Accepted
-        | events.Started,
-    )
+    return not isinstance(event, PASSING)
 
 
 def _result(

@@ -130,17 +130,14 @@ class Driver:
         side = self._streams.input
         assert isinstance(side, streams.TerminalInput)
         task.input.connect(side)
-        watcher = asyncio.create_task(
-            prompts.watch(
-                self._program.spawned, side, task.input, lambda: self._streams.last_output
-            ),
-            name="prompts",
+        watcher = prompts.Watcher(
+            self._program.spawned, side, task.input, lambda: self._streams.last_output
         )
         try:
             self._tell(Frame("code", code.encode(errors="surrogatepass")))
             return self._report(await self._done, task)
         finally:
-            watcher.cancel()
+            watcher.stop()
             self._done = None
             while self._timers:
                 self._timers.pop().cancel()

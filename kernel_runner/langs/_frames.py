@@ -45,7 +45,8 @@ class FrameReader:
             return None
         try:
             kind, length, *keys = self._buffer[:end].decode().split()
-            size = int(length)
+            if (size := int(length)) < 0:
+                raise ValueError("a length below 0")
             pairs = dict(key.split("=", 1) for key in keys)
         except ValueError as error:
             raise MalformedFrame(f"no header: {bytes(self._buffer[: min(end, 60)])!r}") from error

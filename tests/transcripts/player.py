@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.wire import FAILURE_SECONDS, FINISHES, STREAMS, Client, Event, RunnerProcess, log_text
+from tests.running import RunnerProcess
+from tests.wire import FAILURE_SECONDS, FINISHES, STREAMS, Client, Event, log_text
 from tests.wire import AgentClient as Agent
 from tests.wire import SessionClient as Session
 
@@ -44,7 +45,8 @@ class Transcript:
 
 
 def read(name: str) -> Transcript:
-    language, dialects = "python", ("agent", "session")
+    language = "python"
+    dialects: tuple[str, ...] = ("agent", "session")
     files: dict[str, str] = {}
     lines: list[tuple[int, str]] = []
     file = ""
