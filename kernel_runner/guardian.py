@@ -8,7 +8,8 @@ Three kinds of processes:
   code (128+n when signal n ended the runner).  When the guardian itself is killed, the runner
   gets SIGTERM.
 * A **keeper** (`keeper.py`) starts one program, reports its end and sweeps its process tree.
-* The **program** is the leader of its own session.
+* The **program** leads a process group, and a session where it has no terminal; with one, its
+  keeper does, so that the kernel does not hang up on what the program leaves behind.
 
 The runner is a process group of its own: a Ctrl-C in the terminal reaches the guardian, which
 passes it on once.  Standard input of both is /dev/null.

@@ -89,10 +89,16 @@ def _start(spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int]) -> in
     """Returns the pid of the program, or the error number and what it could not use."""
     keeper = os.getpid()
     failure_fd, failure_write_fd = os.pipe2(os.O_CLOEXEC)
+    what = "terminal"
     try:
+        if spec["terminal"]:
+            # The keeper leads the session: if the program did, the kernel would hang up on all
+            # that it leaves behind.
+            fcntl.ioctl(fds[spec["targets"].index(0)], termios.TIOCSCTTY, 0)
+        what = "fork"
         program = os.fork()
     except OSError as error:
-        return error.errno or errno.EAGAIN, "fork"
+        return error.errno or errno.EAGAIN, what
     if program == 0:
         _become_program(spec, fds, ignored_signals, keeper, failure_write_fd)
     os.close(failure_write_fd)
@@ -111,11 +117,13 @@ def _become_program(
     """Between fork and exec; errors are written to `failure_fd`, which closes at exec."""
     what = "descriptors"
     try:
-        os.setsid()
         failure_fd = _place_descriptors(fds, spec["targets"], failure_fd)
         what = "terminal"
         if spec["terminal"]:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            os.setpgid(0, 0)
+            os.tcsetpgrp(0, os.getpid())
+        else:
+            os.setsid()
         what = spec["cwd"]
         os.chdir(what)
         what = "signals"

@@ -250,18 +250,24 @@ class Program:
     def climb(self, rungs: Sequence[signal.Signals]) -> None:
         self._stop_climbing()
         self.streams.read_late()
-        self._climb = asyncio.create_task(self._take_rungs(rungs), name="interrupt")
+        first, *later = (*rungs, signal.SIGKILL)
+        self._take_rung(first)
+        self._climb = asyncio.create_task(self._climb_on(later), name="interrupt")
 
-    async def _take_rungs(self, rungs: Sequence[signal.Signals]) -> None:
+    async def _climb_on(self, rungs: Sequence[signal.Signals]) -> None:
         for rung in rungs:
-            self.signals.append(rung.name)
-            self.spawned.signal(rung, "tree")
             with suppress(TimeoutError):
                 async with asyncio.timeout(STEP_SECONDS):
                     await asyncio.shield(self.spawned.ended)
                     return
-        self.signals.append("SIGKILL")
-        self.spawned.sweep()
+            self._take_rung(rung)
+
+    def _take_rung(self, rung: signal.Signals) -> None:
+        self.signals.append(rung.name)
+        if rung == signal.SIGKILL:
+            self.spawned.sweep()
+        else:
+            self.spawned.signal(rung, "tree")
 
     def _stop_climbing(self) -> None:
         if self._climb is not None:
@@ -276,14 +282,12 @@ class Program:
 
     async def _end_soon(self) -> None:
         self.streams.read_late()
-        self.signals.append("SIGTERM")
-        self.spawned.signal(signal.SIGTERM, "tree")
+        self._take_rung(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
                 await asyncio.shield(self.spawned.ended)
                 return
-        self.signals.append("SIGKILL")
-        self.spawned.sweep()
+        self._take_rung(signal.SIGKILL)
         with suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
                 await asyncio.shield(self.spawned.ended)

@@ -54,6 +54,12 @@ class RunnerProcess:
         await _until((self.work_dir / name).exists)
 
     def agent(self) -> AgentClient:
+        client = self.deaf_agent()
+        client.open_events()
+        return client
+
+    def deaf_agent(self) -> AgentClient:
+        """One that sends commands and does not read the events yet."""
         return AgentClient(self.addresses)
 
     def session(self) -> SessionClient:

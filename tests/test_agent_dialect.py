@@ -119,8 +119,7 @@ async def test_the_status_has_the_time_of_the_start_in_seconds_since_1970(tmp_pa
 async def test_answers_that_nobody_reads_are_bounded_and_a_log_says_so(tmp_path: Path) -> None:
     asked = 3_000
     async with runner(tmp_path) as started, connected(started) as session:
-        agent = started.agent()
-        agent.events.close(linger=0)
+        agent = started.deaf_agent()
         for _ in range(asked):
             await agent.say("status")
         await agent.say("exec", "touch done")
@@ -137,8 +136,7 @@ async def test_answers_that_nobody_reads_are_bounded_and_a_log_says_so(tmp_path:
 
 async def test_50_mb_reach_a_reader_that_paused_and_the_runner_stays_small(tmp_path: Path) -> None:
     async with runner(tmp_path) as started:
-        agent = started.agent()
-        agent.events.close(linger=0)
+        agent = started.deaf_agent()
         agent.open_events(high_water_mark=1)
         pid = (await agent.status())["pid"]
         await agent.say("exec", "head -c 50000000 /dev/zero; touch printed; echo end >&2")
@@ -175,8 +173,7 @@ async def test_characters_that_were_split_come_together_exactly(tmp_path: Path) 
 
 async def test_a_command_that_comes_before_any_reader_is_kept_and_answered(tmp_path: Path) -> None:
     async with runner(tmp_path, "python", "--in=0", "--out=0") as started:
-        agent = started.agent()
-        agent.events.close(linger=0)
+        agent = started.deaf_agent()
         await agent.say("status")
         await agent.say("exec", "echo one; touch done")
         await started.file_made("done")

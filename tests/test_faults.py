@@ -306,8 +306,7 @@ async def test_a_runner_with_no_peer_runs_on_and_gives_the_output_to_whoever_com
     tmp_path: Path,
 ) -> None:
     async with runner(tmp_path) as started:
-        first = started.agent()
-        first.events.close(linger=0)
+        first = started.deaf_agent()
         await first.say("exec", "echo one; echo done > done")
         await started.file_made("done")
         first.open_events()

@@ -147,7 +147,9 @@ def test_descriptors_may_swap_their_numbers(control: socket.socket) -> None:
         os.close(fd)
 
 
-def test_a_program_leads_its_own_session_and_has_its_terminal(control: socket.socket) -> None:
+def test_a_program_is_the_foreground_of_its_terminal_and_its_keeper_leads_the_session(
+    control: socket.socket,
+) -> None:
     master, slave = os.openpty()
     with spawn(
         control,
@@ -161,7 +163,9 @@ def test_a_program_leads_its_own_session_and_has_its_terminal(control: socket.so
     os.close(master)
     os.close(slave)
 
-    assert {int(word) for word in seen.split()[:4]} == {pid}
+    process, group, session, foreground = (int(word) for word in seen.split()[:4])
+    assert process == group == foreground == pid
+    assert session != pid
 
 
 def test_ignored_and_blocked_signals_are_not_inherited() -> None:

@@ -250,7 +250,7 @@ async def test_the_exit_code_of_a_signal_is_128_more_than_its_number(talk: Talk)
     assert (finish.exit_code, finish.signal, finish.reason) == (137, 9, "completed")
 
 
-async def test_a_second_interrupt_climbs_and_the_finish_tells_the_rungs(talk: Talk) -> None:
+async def test_a_forced_interrupt_kills_at_once_and_the_finish_tells_the_rungs(talk: Talk) -> None:
     started, kernel = talk
 
     reply = kernel.execute("trap '' INT TERM; sleep 30")
@@ -261,4 +261,4 @@ async def test_a_second_interrupt_climbs_and_the_finish_tells_the_rungs(talk: Ta
 
     assert isinstance(finish, events.Finished)
     assert (finish.exit_code, finish.reason) == (137, "interrupted")
-    assert finish.signals == ("SIGINT", "SIGKILL")
+    assert finish.signals[-1] == "SIGKILL"

@@ -120,7 +120,7 @@ class Client(ABC):
 
 
 class AgentClient(Client):
-    """Speaks the agent dialect as existing agents do."""
+    """Speaks the agent dialect as existing agents do; hears nothing before `open_events`."""
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
         super().__init__()
@@ -128,7 +128,6 @@ class AgentClient(Client):
         self._ids = itertools.count(1)
         self.commands = self.context.socket(zmq.PUSH)
         self.commands.connect(addresses["in"])
-        self.open_events()
 
     def open_events(self, high_water_mark: int = 1_000) -> None:
         self.events = self.context.socket(zmq.PULL)
