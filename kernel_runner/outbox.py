@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -188,17 +188,25 @@ class Outbox:
         self._soon = soon
         self._max_bytes = max_bytes
         self._sessions: dict[str, Session] = {}
+        self._builtin: dict[str, Session] = {}  # nobody can take these over
         self._session_of_peer: dict[Peer, Session] = {}
         self._answers: dict[Peer, Lane] = {}
 
     def session_of(self, peer: Peer) -> Session | None:
         """The session of a connection: its built-in one, or the one it said hello for."""
         if (name := peer.builtin_session) is not None:
-            return self._sessions.get(name) or self.open_session(name)
+            if name not in self._builtin:
+                self._builtin[name] = Session(name, self._max_bytes, self._soon)
+            return self._builtin[name]
         return self._session_of_peer.get(peer)
 
     def find_session(self, name: str) -> Session | None:
+        """A session that somebody opened."""
         return self._sessions.get(name)
+
+    def find_builtin(self, name: str) -> Session | None:
+        """The session of a channel whose clients need not ask for one."""
+        return self._builtin.get(name)
 
     def open_session(self, name: str | None) -> Session:
         """A new session; without a name it gets one that nobody can guess."""
@@ -232,7 +240,7 @@ class Outbox:
 
     def pump(self) -> None:
         """Some client may have room again."""
-        for session in self._sessions.values():
+        for session in self._numbered():
             if session.pending:
                 session.pump()
         for peer, lane in list(self._answers.items()):
@@ -242,8 +250,10 @@ class Outbox:
     @property
     def pending(self) -> int:
         """How many events nobody has taken yet."""
-        lanes = (*self._sessions.values(), *self._answers.values())
-        return sum(lane.pending for lane in lanes)
+        return sum(lane.pending for lane in (*self._numbered(), *self._answers.values()))
+
+    def _numbered(self) -> Sequence[Session]:
+        return (*self._builtin.values(), *self._sessions.values())
 
     def _drop_empty(self, peer: Peer, lane: Lane) -> None:
         if lane.pending == 0 or lane.peer is None:
@@ -251,7 +261,7 @@ class Outbox:
 
     async def flush(self) -> None:
         """Return when every event was taken."""
-        for lane in (*self._sessions.values(), *self._answers.values()):
+        for lane in (*self._numbered(), *self._answers.values()):
             await lane.emptied()
 
 

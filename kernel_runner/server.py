@@ -12,7 +12,8 @@ from typing import Final
 from kernel_runner.base import BaseRunner
 from kernel_runner.channels import Channel
 from kernel_runner.dispatcher import Dispatcher
-from kernel_runner.hooks import Hooks
+from kernel_runner.errors import KernelRunnerError
+from kernel_runner.hooks import Hooks, attempt
 from kernel_runner.logs import LogStream
 from kernel_runner.messages.events import Log
 from kernel_runner.outbox import Outbox
@@ -66,6 +67,7 @@ class Server:
                 commands = tasks.create_task(self._answer(), name="commands")
                 stopped = tasks.create_task(stop.wait(), name="stop")
                 await asyncio.wait({commands, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                self._dispatcher.state = "stopping"
                 for task in (commands, pump, stopped):
                     task.cancel()
         finally:
@@ -78,11 +80,11 @@ class Server:
         try:
             async with asyncio.TaskGroup() as tasks:
                 dispatcher.tasks = tasks
-                await self._ready
+                with suppress(KernelRunnerError):  # the log has it; what needs no init still works
+                    await attempt(self._ready, "init")
                 dispatcher.state = None
                 await self._queue.consume()
         finally:
-            dispatcher.state = "stopping"
             dispatcher.cancel_all()
             await self._runner.shutdown()
 
@@ -108,5 +110,5 @@ class Server:
         running = self._queue.running
         if running is not None:
             running.post(record)
-        elif (agent := self._outbox.find_session("agent")) is not None:
+        elif (agent := self._outbox.find_builtin("agent")) is not None:
             agent.answer(record, None)

@@ -39,11 +39,10 @@ class TaskQueue:
         return len(self._waiting) - 1 + (self.running is not None)
 
     def find(self, identity: str, session: str | None) -> Task | None:
-        """The task of this id that waits or runs: in this session, or else in any."""
+        """The task of this id that waits or runs: in this session, without one in any."""
         tasks = [*self._waiting.values(), *([self.running] if self.running else [])]
-        found = [task for task in tasks if task.identity == identity]
-        ours = [task for task in found if task.session.name == session]
-        return next(iter(ours or found), None)
+        found = (task for task in tasks if task.identity == identity)
+        return next((task for task in found if session in (None, task.session.name)), None)
 
     def take_out(self, task: Task) -> None:
         """Remove a task that waits."""

@@ -13,6 +13,7 @@ from kernel_runner.client import (
     Kernel,
     Reply,
     RequestRefused,
+    RunnerDied,
     RunnerNotStarted,
     RunnerUnreachable,
     connect,
@@ -366,3 +367,16 @@ async def test_a_launched_runner_that_is_killed_is_cleaned_up_after() -> None:
     async with launch("shell") as client:
         pid = (await client.status()).pid
         os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_runner_that_dies_is_told_to_whoever_waits_for_an_answer(tmp_path: Path) -> None:
+    async with launch("shell", work_dir=tmp_path) as kernel:
+        pid = (await kernel.status()).pid
+        waiting = kernel.execute("sleep 30")
+
+        os.kill(pid, signal.SIGKILL)
+
+        with pytest.raises(RunnerDied, match="exit code 137"):
+            await waiting.result()
+        with pytest.raises(RunnerDied):
+            await kernel.status()

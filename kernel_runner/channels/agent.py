@@ -125,7 +125,7 @@ def bind(socket: ZSocket, address: str) -> str:
     try:
         return socket.bind(address)
     except zmq.ZMQError as error:
-        raise ConfigError([f"cannot bind {address}: {os.strerror(error.errno)}"]) from error
+        raise ConfigError([f"cannot bind {address}: {os.strerror(error.errno or 0)}"]) from error
 
 
 def _is_answered(address: str) -> bool:

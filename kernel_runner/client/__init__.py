@@ -8,6 +8,7 @@ async with launch("python") as kernel:
 from kernel_runner.client.errors import (
     ClientError,
     RequestRefused,
+    RunnerDied,
     RunnerNotStarted,
     RunnerUnreachable,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "Reply",
     "RequestRefused",
     "Result",
+    "RunnerDied",
     "RunnerNotStarted",
     "RunnerUnreachable",
     "connect",

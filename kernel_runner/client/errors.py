@@ -2,7 +2,8 @@
 
 ClientError
 ├── RunnerNotStarted    the runner's process ended before it could be reached
-├── RunnerUnreachable   nobody answers at the address, or the answer stopped coming
+├── RunnerUnreachable   nobody answers at the address
+├── RunnerDied          the runner's process ended while it was used
 └── RequestRefused      the runner would not carry out a request: `code`, `message` and `hint`
 """
 
@@ -20,6 +21,14 @@ class RunnerUnreachable(ClientError):
         super().__init__(f"no answer from {address} within {seconds:g} s")
 
 
+class RunnerDied(ClientError):
+    """The process of a launched runner ended; no open request will be answered."""
+
+    def __init__(self, exit_code: int, log: str) -> None:
+        super().__init__(f"the runner ended with exit code {exit_code}" + (log and f": {log}"))
+        self.exit_code = exit_code
+
+
 class RequestRefused(ClientError):
     """The runner would not carry out a request."""
 
@@ -30,4 +39,4 @@ class RequestRefused(ClientError):
         self.hint = hint
 
 
-__all__ = ["ClientError", "RequestRefused", "RunnerNotStarted", "RunnerUnreachable"]
+__all__ = ["ClientError", "RequestRefused", "RunnerDied", "RunnerNotStarted", "RunnerUnreachable"]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Literal, TypeVar
 
-from kernel_runner.client.errors import RunnerUnreachable
+from kernel_runner.client.errors import ClientError, RunnerUnreachable
 from kernel_runner.client.reply import Reply, is_terminal
 from kernel_runner.client.socket import ClientSocket
 from kernel_runner.messages import commands, events
@@ -46,6 +46,7 @@ class Kernel:
         self._replies: dict[str, Reply] = {}
         self._numbers = itertools.count(1)
         self._socket = ClientSocket(address, self._receive)
+        self._error: ClientError | None = None
         self.welcome: events.Welcome | None = None
         self.on_other: Callable[[Received], None] = lambda received: None
         """Called with events that belong to no request that is open, such as logs."""
@@ -54,11 +55,26 @@ class Kernel:
         self._socket.close()
 
     def send(self, command: commands.Command, request_id: str | None = None) -> Reply:
-        """Send any command; without an id it gets one."""
+        """Send any command; without an id it gets one.
+
+        Raises:
+            ValueError: a request with this id is still open.
+        """
         request_id = request_id or f"r{next(self._numbers)}"
+        if request_id in self._replies:
+            raise ValueError(f"a request with the id {request_id!r} is still open")
         reply = self._replies[request_id] = Reply(request_id)
-        self._socket.send(command, request_id)
+        if self._error is not None:
+            reply.fail(self._error)
+        else:
+            self._socket.send(command, request_id)
         return reply
+
+    def fail(self, error: ClientError) -> None:
+        """The runner is gone: every open request, and every later one, gets this error."""
+        self._error = error
+        for reply in self._replies.values():
+            reply.fail(error)
 
     async def hello(self, session: str | None) -> None:
         self.welcome = await self._ask(commands.Hello(session), events.Welcome)

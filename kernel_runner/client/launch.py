@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from kernel_runner.client.errors import RunnerNotStarted
+from kernel_runner.client.errors import RunnerDied, RunnerNotStarted
 from kernel_runner.client.kernel import Kernel, connect
 
 STOP_SECONDS: Final = 5.0
@@ -51,7 +51,11 @@ async def launch(
             )
         try:
             async with connect(await _address(process, log_file)) as kernel:
-                yield kernel
+                watch = asyncio.create_task(_watch(process, kernel, log_file), name="runner")
+                try:
+                    yield kernel
+                finally:
+                    watch.cancel()
         finally:
             await _stop(process)
 
@@ -63,6 +67,12 @@ async def _address(process: asyncio.subprocess.Process, log_file: Path) -> str:
     exit_code = await process.wait()
     message = log_file.read_text(errors="replace").strip()
     raise RunnerNotStarted(message or f"exit code {exit_code}")
+
+
+async def _watch(process: asyncio.subprocess.Process, kernel: Kernel, log_file: Path) -> None:
+    """Tell whoever waits for an answer that none will come."""
+    exit_code = await process.wait()
+    kernel.fail(RunnerDied(exit_code, log_file.read_text(errors="replace").strip()))
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from kernel_runner.client.errors import RequestRefused
+from kernel_runner.client.errors import ClientError, RequestRefused
 from kernel_runner.errors import Reason
 from kernel_runner.messages import events
 from kernel_runner.messages.session_wire import Received
@@ -49,10 +49,17 @@ class Reply:
         self._unread: deque[Received] = deque()
         self._arrived: asyncio.Future[None] | None = None
         self._ended = False
+        self._error: ClientError | None = None
 
     def put(self, received: Received) -> None:
         """Called by the connection with each event of this request."""
         self._unread.append(received)
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
+
+    def fail(self, error: ClientError) -> None:
+        """Nothing more will come: whoever waits gets this error."""
+        self._error = error
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
@@ -71,6 +78,8 @@ class Reply:
 
     async def _next(self) -> Received:
         while not self._unread:
+            if self._error is not None:
+                raise self._error
             self._arrived = asyncio.get_running_loop().create_future()
             await self._arrived
         received = self._unread.popleft()

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 MAX_HEADER_BYTES: Final = 4_096
+MAX_BODY_BYTES: Final = 512 << 20
 
 
 class MalformedFrame(Exception):
@@ -45,8 +46,8 @@ class FrameReader:
             return None
         try:
             kind, length, *keys = self._buffer[:end].decode().split()
-            if (size := int(length)) < 0:
-                raise ValueError("a length below 0")
+            if not 0 <= (size := int(length)) <= MAX_BODY_BYTES:
+                raise ValueError("a length that cannot be")
             pairs = dict(key.split("=", 1) for key in keys)
         except ValueError as error:
             raise MalformedFrame(f"no header: {bytes(self._buffer[: min(end, 60)])!r}") from error
