@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import ClassVar, TypeAlias
 import msgspec
 
 from kernel_runner import prompts
-from kernel_runner.errors import NothingToRun, Unsupported
+from kernel_runner.errors import NothingToRun, TaskError, Unsupported
 from kernel_runner.launcher import Argv, Launcher
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Complete, Inspect, StartService
@@ -96,6 +95,8 @@ class BaseRunner(ABC):
         """Bring the work directory back to its sources."""
         if self.has_makefile():
             return await self.run(["make", "clean"])
+        import shutil  # late here and below: every start would pay for it
+
         shutil.rmtree(self.workspace.build_folder, ignore_errors=True)
         return 0
 
@@ -215,6 +216,8 @@ class BaseRunner(ABC):
 
     def find(self, name: str) -> Path | None:
         """Where a program of the user's PATH is; None when there is none."""
+        import shutil
+
         found = shutil.which(name, path=self.environment({}).get("PATH", os.defpath))
         return Path(found) if found else None
 
@@ -225,12 +228,18 @@ class BaseRunner(ABC):
         Raises:
             NothingToRun: it is not installed.
         """
-        if self.host.runtime_path is not None:
-            return self.host.runtime_path
-        if (found := self.find(self.command)) is None:
-            hint = f"; Debian has it in {self.package}" if self.package else ""
-            raise NothingToRun(f"{self.command} is not installed{hint}")
+        if (found := self.host.runtime_path or self.find(self.command)) is None:
+            raise self._not_installed()
         return found
+
+    def explain(self, error: TaskError) -> TaskError:
+        """The same error, or that `command` is not installed when this is why."""
+        missing = self.host.runtime_path is None and self.find(self.command) is None
+        return self._not_installed() if missing else error
+
+    def _not_installed(self) -> NothingToRun:
+        hint = f"; Debian has it in {self.package}" if self.package else ""
+        return NothingToRun(f"{self.command} is not installed{hint}")
 
     def sources(self) -> Sequence[Path]:
         """The source files in the work directory, sorted."""

@@ -139,13 +139,16 @@ def _announce(config: Config, launcher: Launcher, addresses: Mapping[str, str]) 
     if (file := config.address_file) is not None:
         launcher.remove_at_end(file)
         new = file.with_name(f"{file.name}.{os.getpid()}")
-        new.write_text(line + "\n")
-        new.replace(file)  # whoever finds it finds all of it
+        try:
+            new.write_text(line + "\n")
+            new.replace(file)  # whoever finds it finds all of it
+        except OSError as error:
+            raise ConfigError([f"address-file: {file}: {error.strerror}"]) from error
     print(line, flush=True)
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; a second one changes nothing."""
+    """Set by the first of these signals; a second one changes nothing."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:

@@ -1,6 +1,6 @@
 """Options in, one frozen object out: command line, then environment, then file, then default.
 
-Every address, path, size and time limit of the runner is a field here, with its unit.
+Every address, path and size that can be chosen is a field here, with its unit.
 """
 
 import os
@@ -21,14 +21,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """How one runner runs.  An address is ``tcp://host:port``, ``ipc://path``, or None for none."""
 
     language: str
-    commands_at: str | None = "tcp://127.0.0.1:2000"
-    events_at: str | None = "tcp://127.0.0.1:2001"
-    session_at: str | None = "tcp://127.0.0.1:2010"
-    address_file: Path | None = None
+    commands_at: str | None
+    events_at: str | None
+    session_at: str | None
+    address_file: Path | None
     work_dir: Path
-    runtime_path: Path | None = None
-    debug: bool = False
-    env: Mapping[str, str] = {}
+    runtime_path: Path | None
+    debug: bool
+    env: Mapping[str, str]
     """The environment of programs."""
 
     max_queue_length: int = 16_384
@@ -135,15 +135,18 @@ def _checked(given: Mapping[str, object], source: str, problems: list[str]) -> d
 def _build(
     language: str, options: Options, environment: Mapping[str, str], problems: list[str]
 ) -> Config:
-    work_dir = Path(options.work_dir or ".").resolve()
+    work_dir = Path(os.path.realpath(_absolute("work-dir", options.work_dir or ".", problems)))
     if not work_dir.is_dir():
         problems.append(f"work-dir: {work_dir} is not a folder")
-    runtime_path = Path(options.runtime_path).absolute() if options.runtime_path else None
-    if runtime_path is not None and not os.access(runtime_path, os.X_OK):
-        problems.append(f"runtime-path: {runtime_path} is not an executable file")
-    address_file = Path(options.address_file).absolute() if options.address_file else None
-    if address_file is not None and not address_file.parent.is_dir():
-        problems.append(f"address-file: {address_file.parent} is not a folder")
+    runtime_path = address_file = None
+    if options.runtime_path:
+        runtime_path = _absolute("runtime-path", options.runtime_path, problems)
+        if not runtime_path.is_file() or not os.access(runtime_path, os.X_OK):
+            problems.append(f"runtime-path: {runtime_path} is not an executable file")
+    if options.address_file:
+        address_file = _absolute("address-file", options.address_file, problems)
+        if not address_file.parent.is_dir() or address_file.is_dir():
+            problems.append(f"address-file: {address_file} cannot be a file")
     sizes = {
         name: value
         for name in ("max_queue_length", "max_body_bytes", "max_pending_bytes")
@@ -164,6 +167,14 @@ def _build(
         env={key: value for key, value in environment.items() if not key.startswith(ENV_PREFIX)},
         **sizes,
     )
+
+
+def _absolute(name: str, path: str, problems: list[str]) -> Path:
+    try:
+        return Path(path).absolute()
+    except OSError as error:  # the current folder was removed
+        problems.append(f"{name}: {path}: the current folder: {error.strerror}")
+        return Path("/", path)
 
 
 def _address(field: str, options: Options, problems: list[str]) -> str | None:
@@ -214,8 +225,16 @@ def is_loopback(host: str) -> bool:
 
 
 def make_scratch(environment: Mapping[str, str]) -> Path:
-    """A private folder for what the runner writes beside the work directory."""
+    """A private folder for what the runner writes beside the work directory.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
     # the module tempfile would cost every start 3 ms
-    folder = Path(environment.get("TMPDIR", "/tmp"), f"kernel-runner-{os.urandom(8).hex()}")
-    folder.mkdir(mode=0o700)
+    parent = Path(environment.get("TMPDIR") or "/tmp")
+    try:
+        folder = parent.absolute() / f"kernel-runner-{os.urandom(8).hex()}"
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigError([f"TMPDIR: {parent}: {error.strerror}"]) from error
     return folder

@@ -10,11 +10,12 @@ import reprlib
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Final, assert_never, cast
+from typing import Final, assert_never, cast
 
 from kernel_runner import __version__
 from kernel_runner.base import BaseRunner
 from kernel_runner.errors import (
+    NEVER_RAN,
     InputFull,
     KernelRunnerError,
     NoPrompt,
@@ -28,7 +29,6 @@ from kernel_runner.outbox import Outbox, Session
 from kernel_runner.task import Task
 from kernel_runner.task_queue import QueueFull, TaskQueue
 
-NEVER_RAN: Final = 127
 FEATURES: Final = ("batch", "query", "input", "files", "tty", "cancel")
 
 log = logging.getLogger(__name__)
@@ -103,9 +103,7 @@ class Dispatcher:
             _end_unrun(task, "cancelled", "the runner was shut down")
 
     def _cancel(self, request: Request, target: str) -> None:
-        session = self._outbox.session_of(request.peer)
-        name = session.name if session is not None else None
-        task = self._queue.find(target, name)
+        task = self._find(request, target)
         if task is None:
             self._refuse(request, "not-found", f"no request {target!r} waits or runs")
             return
@@ -118,14 +116,17 @@ class Dispatcher:
 
     def _interrupt_running(self, request: Request, target: str | None, *, force: bool) -> None:
         running = self._queue.running
-        session = self._outbox.session_of(request.peer)
-        name = session.name if session is not None else None
-        if target is not None and (running is None or self._queue.find(target, name) != running):
+        if target is not None and (running is None or self._find(request, target) != running):
             self._refuse(request, "not-running", f"request {target!r} does not run now")
             return
         if running is not None:
             self._interrupt(running, "interrupted", force=force)
         self._answer(request, events.Ok())
+
+    def _find(self, request: Request, target: str) -> Task | None:
+        """The task that a request means: of its own session, without one of any."""
+        session = self._outbox.session_of(request.peer)
+        return self._queue.find(target, session.name if session is not None else None)
 
     def _interrupt(self, task: Task, reason: Reason, *, force: bool) -> None:
         task.end_reason = task.end_reason or reason
@@ -295,7 +296,7 @@ class Dispatcher:
         )
 
     def _spawn(
-        self, work: Coroutine[Any, Any, None], name: str, request: Request | None = None
+        self, work: Coroutine[object, None, None], name: str, request: Request | None = None
     ) -> None:
         """Start a task of the group; the request is refused when the group has ended."""
         if self.tasks is None:  # a client was quick
@@ -322,8 +323,8 @@ def _problem_of(command: commands.QueuedCommand) -> str | None:
     limits = command.options.limits
     if limits.wall_s is not None and not limits.wall_s > 0:
         return f"limits.wall_s has to be above 0, not {limits.wall_s:g}"
-    for name in ("cpu_s", "memory_bytes", "output_bytes", "processes", "file_bytes", "open_files"):
-        if getattr(limits, name) is not None:
+    for name in limits.__struct_fields__:
+        if name != "wall_s" and getattr(limits, name) is not None:
             return f"limits.{name} is not enforced by this version; leave it out"
     return None
 

@@ -5,6 +5,7 @@ KernelRunnerError
 ├── UnknownLanguage
 ├── ProtocolError          what arrived is not one of our messages
 │   ├── MalformedFrames
+│   ├── BodyTooLarge
 │   ├── UnknownCommand
 │   └── MalformedBody
 ├── TaskError              a request could not be carried out; ends it with a reason
@@ -21,7 +22,7 @@ KernelRunnerError
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 Reason = Literal[
     "completed",
@@ -41,6 +42,9 @@ Reason = Literal[
     "queue-full",
 ]
 """How a task ended, see docs/protocol.md, section 3."""
+
+NEVER_RAN: Final = 127
+"""The exit code of a task that nothing was run for, as a shell's for a command it cannot find."""
 
 
 class KernelRunnerError(Exception):
@@ -76,6 +80,13 @@ class MalformedFrames(ProtocolError):
         super().__init__(f"not a message: {reason}")
 
 
+class BodyTooLarge(ProtocolError):
+    """A message with a body of more bytes than are configured."""
+
+    def __init__(self, size_bytes: int, max_bytes: int) -> None:
+        super().__init__(f"a body of {size_bytes} bytes; {max_bytes} are allowed")
+
+
 class UnknownCommand(ProtocolError):
     """The op of the message is none of ours."""
 
@@ -96,7 +107,7 @@ class TaskError(KernelRunnerError):
     """A request could not be carried out; it ends with `reason` and `exit_code`."""
 
     reason: ClassVar[Reason] = "crashed"
-    exit_code: int = 127
+    exit_code: int = NEVER_RAN
 
 
 class NothingToRun(TaskError):

@@ -117,10 +117,15 @@ def main(run: Callable[[socket.socket], int]) -> int:
 
 
 def _replace_standard_input() -> None:
-    null = os.open(os.devnull, os.O_RDONLY)
-    if null != 0:
-        os.dup2(null, 0)
-        os.close(null)
+    """Nothing is read from descriptor 0; where 1 or 2 were closed, nothing else takes their number.
+
+    libuv ends the process that closes a socket of such a number.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    while null <= 2:
+        null = os.dup(null)
+    os.dup2(null, 0)
+    os.close(null)
 
 
 def _leave_with_result(run: Callable[[socket.socket], int], control: socket.socket) -> NoReturn:
@@ -219,11 +224,15 @@ class _Guardian:
         """Bury the dead; False when there is no child at all."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return False
             if pid == 0:
                 return True
+            if os.WIFSTOPPED(status):
+                if pid in self._keepers:  # a program did it; its keeper has to serve on
+                    os.kill(pid, signal.SIGCONT)
+                continue
             if pid == self._runner_pid:
                 self._runner_pid = None
                 code = os.waitstatus_to_exitcode(status)

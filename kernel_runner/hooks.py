@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar, assert_never
 
 from kernel_runner.base import BaseRunner, ExitCode
-from kernel_runner.errors import HookFailed, KernelRunnerError, Reason, TaskError
+from kernel_runner.errors import NEVER_RAN, HookFailed, KernelRunnerError, Reason, TaskError
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Build, Clean, Execute, Query
 from kernel_runner.task import Task
@@ -19,7 +19,6 @@ MAX_FAILED_BUILDS: Final = 1_000
 """Runs whose failed build is remembered: the oldest is forgotten."""
 ENDED_BY_US: Final = 124
 """The exit code when a limit or a cancel ended a program that then left with 0; as timeout(1)."""
-NEVER_RAN: Final = 127
 
 log = logging.getLogger(__name__)
 

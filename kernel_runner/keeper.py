@@ -297,8 +297,7 @@ class _Keeper:
             targets = process_tree.descendants(os.getpid())
         elif self._wait_status is None:
             # not reaped yet, so the pid is still the program's
-            send = os.killpg if scope == "group" else os.kill
-            send(self._program, number)
+            _signal_at_least(self._program, number, scope)
             return
         elif scope == "group":
             below = process_tree.descendants(os.getpid())
@@ -307,3 +306,13 @@ class _Keeper:
             return
         for process in targets:
             process_tree.send_signal(process, number)
+
+
+def _signal_at_least(program: int, number: int, scope: str) -> None:
+    """Signal the group of `program`, or itself: it may have left for another group."""
+    for send in (os.killpg, os.kill) if scope == "group" else (os.kill,):
+        try:
+            send(program, number)
+        except OSError:  # there is no such group, or it has become another user
+            continue
+        return

@@ -82,6 +82,12 @@ class Spawned:
             message = self._keeper.recv(MESSAGE_BYTES)
         except BlockingIOError:
             return
+        except ConnectionResetError:
+            # The keeper ended with a word of ours unread.  What it said before is still there, and
+            # libuv never again tells of a descriptor that once had an error.
+            while self._keeper.fileno() >= 0:
+                self._receive()
+            return
         except OSError:
             message = b""
         if not message:

@@ -4,7 +4,6 @@ Records of the loop's own thread are posted at once, so that they stand where th
 the events; those of other threads go through a janus queue.
 """
 
-import datetime
 import logging
 import sys
 import threading
@@ -13,7 +12,7 @@ from typing import Final, NoReturn
 
 import janus
 
-from kernel_runner.messages.events import Log
+from kernel_runner.messages.events import Log, local_time
 
 ROOT: Final = "kernel_runner"
 FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -64,5 +63,4 @@ def _event(record: logging.LogRecord) -> Log:
     text = record.getMessage()
     if record.exc_info:
         text += "\n" + logging.Formatter().formatException(record.exc_info)
-    time = datetime.datetime.fromtimestamp(record.created).astimezone()
-    return Log(record.levelname.lower(), time.isoformat(timespec="milliseconds"), record.name, text)
+    return Log(record.levelname.lower(), local_time(record.created), record.name, text)

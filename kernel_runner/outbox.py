@@ -14,7 +14,6 @@ from typing import Final, TypeAlias
 import msgspec
 
 from kernel_runner.messages import events
-from kernel_runner.messages.agent_wire import now_iso
 from kernel_runner.messages.request import Envelope, Peer, PeerGone
 
 MAX_ANSWERS: Final = 1_024
@@ -40,8 +39,7 @@ class Lane:
             posted together leave together, and the program goes on before they are sent.
     """
 
-    def __init__(self, name: str, max_bytes: int, soon: Soon, *, peer: Peer | None = None) -> None:
-        self.name = name
+    def __init__(self, max_bytes: int, soon: Soon, *, peer: Peer | None = None) -> None:
         self._soon = soon
         self.peer = peer
         self._max_bytes = max_bytes
@@ -158,7 +156,8 @@ class Session(Lane):
     """The numbered lane of one client, whatever connections it comes by."""
 
     def __init__(self, name: str, max_bytes: int, soon: Soon) -> None:
-        super().__init__(name, max_bytes, soon)
+        super().__init__(max_bytes, soon)
+        self.name = name
         self.next_seq = 1
         self._seen: dict[str, None] = {}
 
@@ -234,7 +233,7 @@ class Outbox:
             return
         lane = self._answers.get(peer)
         if lane is None:
-            lane = self._answers[peer] = Lane("answers", self._max_bytes, at_once, peer=peer)
+            lane = self._answers[peer] = Lane(self._max_bytes, at_once, peer=peer)
         lane.answer(event, request_id)
         self._drop_empty(peer, lane)
 
@@ -306,5 +305,6 @@ def _is_notice(envelope: Envelope) -> bool:
 
 
 def _notice(seq: int | None) -> Envelope:
-    log = events.Log("warning", now_iso(), "kernel_runner.outbox", REPLACED)
+    now = events.local_time(time.time())
+    log = events.Log("warning", now, "kernel_runner.outbox", REPLACED)
     return Envelope(log, None, seq, time.time_ns())

@@ -161,6 +161,7 @@ class Program:
         self.streams = flow
         self.signals = signals
         self._climb: asyncio.Task[None] | None = None
+        self._rungs_left: list[signal.Signals] = []
 
     @classmethod
     async def start(
@@ -242,25 +243,27 @@ class Program:
         elif self._climb is None:
             self.climb((signal.SIGINT, signal.SIGTERM))
         else:
-            self.climb((signal.SIGTERM,))
+            self.climb(self._rungs_left[:-1])
 
     def stop_for_limit(self) -> None:
         self.climb((signal.SIGTERM,))
 
     def climb(self, rungs: Sequence[signal.Signals]) -> None:
+        if self._climb is not None and not self._rungs_left:
+            return  # its keeper kills until nobody is left
         self._stop_climbing()
         self.streams.read_late()
-        first, *later = (*rungs, signal.SIGKILL)
+        first, *self._rungs_left = (*rungs, signal.SIGKILL)
         self._take_rung(first)
-        self._climb = asyncio.create_task(self._climb_on(later), name="interrupt")
+        self._climb = asyncio.create_task(self._climb_on(), name="interrupt")
 
-    async def _climb_on(self, rungs: Sequence[signal.Signals]) -> None:
-        for rung in rungs:
+    async def _climb_on(self) -> None:
+        while self._rungs_left:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STEP_SECONDS):
                     await asyncio.shield(self.spawned.ended)
                     return
-            self._take_rung(rung)
+            self._take_rung(self._rungs_left.pop(0))
 
     def _take_rung(self, rung: signal.Signals) -> None:
         self.signals.append(rung.name)

@@ -7,7 +7,6 @@ no output between have to agree, since a program may be just about to read what 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 from kernel_runner.launcher import Spawned, Waiting
@@ -21,7 +20,11 @@ LONGEST_SECONDS: Final = 0.2
 
 
 class Watcher:
-    """Watches one program while its task runs; nothing happens in a task shorter than a look."""
+    """Watches one program while its task runs; nothing happens in a task shorter than a look.
+
+    Args:
+        last_output: when the program printed last, in the loop's time.
+    """
 
     def __init__(
         self,
@@ -30,9 +33,13 @@ class Watcher:
         task_input: TaskInput,
         last_output: Callable[[], float],
     ) -> None:
-        self._watch = partial(_watch, spawned, side, task_input, last_output)
+        self._spawned = spawned
+        self._side = side
+        self._task_input = task_input
+        self._last_output = last_output
+        self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._start)
+        self._timer = self._loop.call_later(QUIET_SECONDS, self._start)
 
     def stop(self) -> None:
         """The program or its task has ended."""
@@ -43,48 +50,40 @@ class Watcher:
     def _start(self) -> None:
         self._task = asyncio.create_task(self._watch(), name="prompts")
 
-
-async def _watch(
-    spawned: Spawned, side: InputSide, task_input: TaskInput, last_output: Callable[[], float]
-) -> None:
-    """Open a prompt each time the program waits; runs until cancelled.
-
-    Args:
-        last_output: when the program printed last, in the loop's time.
-    """
-    loop = asyncio.get_running_loop()
-    pause_seconds = QUIET_SECONDS
-    seen = last_output()
-    while True:
-        if task_input.prompt_open:
-            await task_input.fed.wait()
-        task_input.fed.clear()
-        await _pause(task_input, pause_seconds)
-        if last_output() != seen or task_input.fed.is_set():
-            seen, pause_seconds = last_output(), QUIET_SECONDS
-        if task_input.prompt_open or loop.time() - seen < QUIET_SECONDS or side.unread():
-            continue
-        waiting = await _agreed_look(spawned, side, last_output)
-        if waiting is None:
-            pause_seconds = min(pause_seconds * 2, LONGEST_SECONDS)
-            continue
+    async def _watch(self) -> None:
+        """Open a prompt each time the program waits; runs until cancelled."""
+        task_input = self._task_input
         pause_seconds = QUIET_SECONDS
-        task_input.open_prompt(certain=waiting == "certain", is_password=side.asks_for_password())
+        seen = self._last_output()
+        while True:
+            if task_input.prompt_open:
+                await task_input.fed.wait()
+            task_input.fed.clear()
+            await _pause(task_input, pause_seconds)
+            if self._last_output() != seen or task_input.fed.is_set():
+                seen, pause_seconds = self._last_output(), QUIET_SECONDS
+            is_quiet = self._loop.time() - seen >= QUIET_SECONDS
+            if task_input.prompt_open or not is_quiet or self._side.unread():
+                continue
+            waiting = await self._agreed_look()
+            if waiting is None:
+                pause_seconds = min(pause_seconds * 2, LONGEST_SECONDS)
+                continue
+            pause_seconds = QUIET_SECONDS
+            is_password = self._side.asks_for_password()
+            task_input.open_prompt(certain=waiting == "certain", is_password=is_password)
 
-
-async def _agreed_look(
-    spawned: Spawned, side: InputSide, last_output: Callable[[], float]
-) -> Waiting:
-    """What two looks agree on; None when anything happened between them."""
-    before = last_output()
-    first = await spawned.look()
-    if first is None:
-        return None
-    await asyncio.sleep(QUIET_SECONDS)
-    if last_output() != before or side.unread():
-        return None
-    second = await spawned.look()
-    return "maybe" if second is not None and "maybe" in (first, second) else second
+    async def _agreed_look(self) -> Waiting:
+        """What two looks agree on; None when anything happened between them."""
+        before = self._last_output()
+        first = await self._spawned.look()
+        if first is None:
+            return None
+        await asyncio.sleep(QUIET_SECONDS)
+        if self._last_output() != before or self._side.unread():
+            return None
+        second = await self._spawned.look()
+        return "maybe" if second is not None and "maybe" in (first, second) else second
 
 
 async def _pause(task_input: TaskInput, seconds: float) -> None:

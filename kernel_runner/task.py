@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from kernel_runner.errors import InputFull, NoPrompt, Reason, TaskError
+from kernel_runner.errors import NEVER_RAN, InputFull, NoPrompt, Reason, TaskError
 from kernel_runner.limits import WallClock
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import QueuedCommand
@@ -31,7 +31,7 @@ class Interrupted(TaskError):
 
     def __init__(self, reason: Reason) -> None:
         super().__init__("nothing more was started")
-        self.exit_code = 130 if reason == "interrupted" else 127
+        self.exit_code = 130 if reason == "interrupted" else NEVER_RAN
 
 
 class Task:
@@ -100,12 +100,6 @@ class Task:
         """Send a piece of output; whoever has more should look at `session.full` first."""
         self.output_bytes += len(data)
         self.post(events.Output(stream, data))
-
-    def interrupt(self, reason: Reason, *, force: bool) -> None:
-        """End what runs as Ctrl-C would; the first reason stays."""
-        self.end_reason = self.end_reason or reason
-        if self.activity is not None:
-            self.activity.interrupt(force=force)
 
     def check_interrupted(self) -> None:
         """Raise `Interrupted` when the task was told to end: nothing more is to be started."""

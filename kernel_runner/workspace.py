@@ -5,7 +5,6 @@ is put there at the same moment.
 """
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -49,7 +48,7 @@ class Workspace:
             WorkspaceError: the name leads out, or the file cannot be written.
         """
         with self._parent(name, create=True) as (folder, leaf), _reported(name):
-            temporary = f".{secrets.token_hex(8)}.part"
+            temporary = f".{os.urandom(8).hex()}.part"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             fd = os.open(temporary, flags, 0o777 if executable else 0o666, dir_fd=folder)
             try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -13,15 +12,12 @@ from kernel_runner.client import (
     Kernel,
     Reply,
     RequestRefused,
-    RunnerDied,
-    RunnerNotStarted,
     RunnerUnreachable,
     connect,
     kernel,
-    launch,
 )
 from kernel_runner.messages import commands, events
-from tests.running import RunnerProcess, process_ended, runner
+from tests.running import RunnerProcess, runner
 from tests.wire import FAILURE_SECONDS
 
 SPIN = "trap 'exit 42' INT; echo ready; while :; do :; done"
@@ -55,41 +51,6 @@ async def test_a_result_has_both_streams_and_how_it_ended(started: RunnerProcess
     assert sorted(result.output.splitlines()) == ["err", "out"]
     assert (result.exit_code, result.reason, result.ok) == (3, "completed", False)
     assert result.usage.output_bytes == 8
-
-
-async def test_a_displayed_object_reaches_the_client_in_all_its_representations(
-    tmp_path: Path,
-) -> None:
-    code = (
-        "class Shown:\n def _repr_html_(self): return '<b>'\n"
-        " def _repr_png_(self): return b'\\x89PNG'\n"
-        "display(Shown())"
-    )
-    async with launch("python") as client:
-        result = await client.query(code).result()
-
-    assert len(result.media) == 1
-    assert result.media[0].data["text/html"] == "<b>"
-    assert result.media[0].data["image/png"] == b"\x89PNG"
-
-
-@pytest.mark.parametrize(
-    "shown",
-    [
-        "{}",
-        "{'text/plain': 'x' * 100}",
-        "{'image/png': 'no base64!'}",
-        "{'application/json': {'a': [1, 2**70]}}",
-        "{'text/plain': '\\ud800'}",
-    ],
-)
-async def test_whatever_is_displayed_the_cell_ends_and_the_next_one_runs(shown: str) -> None:
-    async with launch("python") as client, asyncio.timeout(FAILURE_SECONDS):
-        first = await client.query(f"display({shown}, raw=True)").result()
-        second = await client.query("print(6 * 7)").result()
-
-    assert first.reason in ("completed", "error")
-    assert second.stdout == "42\n"
 
 
 async def test_names_that_are_not_utf8_can_be_listed(started: RunnerProcess) -> None:
@@ -336,47 +297,3 @@ async def test_nobody_at_the_address_is_said(
     with pytest.raises(RunnerUnreachable, match="no answer from ipc://"):
         async with connect(f"ipc://{tmp_path}/nobody"):
             pass
-
-
-async def test_a_runner_that_does_not_start_says_why() -> None:
-    with pytest.raises(RunnerNotStarted, match="no language 'cobol'"):
-        async with launch("cobol"):
-            pass
-
-
-async def test_launch_leaves_no_process_behind(tmp_path: Path) -> None:
-    async with launch("shell", work_dir=tmp_path) as client:
-        pid = (await client.status()).pid
-        background = await client.query("sleep 600 & echo $!").result()
-
-    async with asyncio.timeout(FAILURE_SECONDS):
-        await process_ended(pid)
-        await process_ended(int(background.stdout))
-
-
-async def test_a_runner_that_logs_much_is_not_held_up_by_its_launcher() -> None:
-    async with launch("shell") as client, asyncio.timeout(FAILURE_SECONDS):
-        for number in range(200):
-            await client.send(commands.HostEvent("x" * 1_000, number)).answer()
-        result = await client.query("echo here").result()
-
-    assert result.stdout == "here\n"
-
-
-async def test_a_launched_runner_that_is_killed_is_cleaned_up_after() -> None:
-    async with launch("shell") as client:
-        pid = (await client.status()).pid
-        os.kill(pid, signal.SIGKILL)
-
-
-async def test_a_runner_that_dies_is_told_to_whoever_waits_for_an_answer(tmp_path: Path) -> None:
-    async with launch("shell", work_dir=tmp_path) as kernel:
-        pid = (await kernel.status()).pid
-        waiting = kernel.execute("sleep 30")
-
-        os.kill(pid, signal.SIGKILL)
-
-        with pytest.raises(RunnerDied, match="exit code 137"):
-            await waiting.result()
-        with pytest.raises(RunnerDied):
-            await kernel.status()

@@ -9,6 +9,7 @@ import pytest
 
 from kernel_runner.client import Kernel, connect
 from kernel_runner.messages import events
+from kernel_runner.messages.options import StdinMode
 from tests.running import RunnerProcess, process_ended, runner
 
 Talk = tuple[RunnerProcess, Kernel]
@@ -37,7 +38,7 @@ async def test_a_part_of_a_line_that_was_flushed_comes_while_the_program_goes_on
     result = await reply.result()
 
     assert event.data == b"part"
-    assert result.stdout == (" whole\n")
+    assert result.stdout == " whole\n"
 
 
 async def test_a_cell_need_not_flush_for_its_output_to_come(talk: Talk) -> None:
@@ -114,13 +115,13 @@ async def test_without_a_terminal_programs_are_told_to_be_quiet_and_with_one_the
 async def test_args_env_and_cwd_reach_the_program(talk: Talk) -> None:
     started, kernel = talk
     (started.work_dir / "a b").mkdir()
-    options = {"args": ["x y", "$HOME", ""], "env": {"OWN": "é"}, "cwd": "a b"}
+    args = ["x y", "$HOME", ""]
 
     shell = await kernel.execute(
-        'printf "[%s]" "$@"; echo $OWN $(basename "$PWD")', **options
+        'printf "[%s]" "$@"; echo $OWN $(basename "$PWD")', args=args, env={"OWN": "é"}, cwd="a b"
     ).result()
     (started.work_dir / "main.py").write_text("import sys; print(sys.argv[1:])")
-    program = await kernel.execute(args=["x y", "$HOME", ""]).result()
+    program = await kernel.execute(args=args).result()
 
     assert shell.stdout == "[x y][$HOME][]é a b\n"
     assert program.stdout == "['x y', '$HOME', '']\n"
@@ -146,7 +147,7 @@ async def test_a_cwd_that_is_not_there_ends_the_task_and_says_so(talk: Talk) -> 
 
 @pytest.mark.parametrize("stdin", ["prompt", "none", b""])
 async def test_keep_background_lets_a_process_live_until_the_runner_ends(
-    talk: Talk, stdin: str | bytes
+    talk: Talk, stdin: StdinMode | bytes
 ) -> None:
     started, kernel = talk
 

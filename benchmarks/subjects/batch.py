@@ -4,20 +4,21 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
 
-from benchmarks import floors, ours
+from benchmarks import floors
 from benchmarks.rounds import OURS, Effort, interleave
 from benchmarks.table import Row
+from kernel_runner.client import launch
 
 PROGRAMS: Final = 100
 
 
 async def measure(effort: Effort) -> Sequence[Row]:
     programs = effort.of(PROGRAMS)
-    async with ours.runner("shell") as runner:
+    async with launch("shell") as kernel:
 
         async def ours_rate() -> list[float]:
             start = perf_counter()
-            replies = [runner.kernel.execute("true") for _ in range(programs)]
+            replies = [kernel.execute("true") for _ in range(programs)]
             for reply in replies:
                 await reply.answer()
             return [programs / (perf_counter() - start)]

@@ -6,10 +6,9 @@ from typing import Final
 
 from benchmarks import floors, ours
 from benchmarks.memory import pss_bytes
-from benchmarks.ours import Runner
 from benchmarks.rounds import OURS, Effort, Summary, interleave
 from benchmarks.table import Row
-from kernel_runner.client import Reply
+from kernel_runner.client import Kernel, Reply, launch
 from kernel_runner.messages import events
 
 TASKS: Final = 10_000
@@ -19,12 +18,12 @@ TARGET_BYTES: Final = 2_048
 
 async def measure(effort: Effort) -> Sequence[Row]:
     tasks = effort.of(TASKS)
-    async with ours.runner("shell") as runner:
-        waiting = await _waiting(runner, tasks)
+    async with launch("shell") as kernel:
+        waiting = await _waiting(kernel, tasks)
         with floors.zmq_echo() as echo:
 
             async def ours_us() -> list[float]:
-                return [await _clean_seconds(runner, tasks) * 1e6]
+                return [await _clean_seconds(kernel, tasks) * 1e6]
 
             async def floor_us() -> list[float]:
                 return [seconds * 1e6 for seconds in echo(1, tasks)]
@@ -48,30 +47,30 @@ async def measure(effort: Effort) -> Sequence[Row]:
     ]
 
 
-async def _clean_seconds(runner: Runner, tasks: int) -> float:
+async def _clean_seconds(kernel: Kernel, tasks: int) -> float:
     """The time of one, when all are sent before the first is awaited."""
     start = perf_counter()
-    replies = [runner.kernel.clean("") for _ in range(tasks)]
+    replies = [kernel.clean("") for _ in range(tasks)]
     for reply in replies:
         await reply.answer()
     return (perf_counter() - start) / tasks
 
 
-async def _waiting(runner: Runner, tasks: int) -> float:
+async def _waiting(kernel: Kernel, tasks: int) -> float:
     """How much the runner's process grows for each task that stands behind a running one.
 
     What it takes once, such as the buffers of its socket, is in it, shared out among them.
     """
-    pid = (await runner.kernel.status()).pid
-    await _clean_seconds(runner, 100)
-    holding = runner.kernel.execute("echo holding; exec sleep 600")
+    pid = (await kernel.status()).pid
+    await _clean_seconds(kernel, 100)
+    holding = kernel.execute("echo holding; exec sleep 600")
     await ours.until_printed(holding)
     before = pss_bytes(pid)
-    replies = [runner.kernel.clean("") for _ in range(tasks)]
+    replies = [kernel.clean("") for _ in range(tasks)]
     for reply in replies:
         await _until_accepted(reply)
     grown = pss_bytes(pid) - before
-    await runner.kernel.interrupt()
+    await kernel.interrupt()
     for reply in (holding, *replies):
         await reply.answer()
     return grown / tasks

@@ -9,11 +9,10 @@ from typing import Final
 import zmq
 import zmq.asyncio
 
-from benchmarks import ours
 from benchmarks.memory import MIB, pss_bytes
 from benchmarks.rounds import OURS, Effort, Summary
 from benchmarks.table import Row
-from kernel_runner.client import Kernel, connect
+from kernel_runner.client import Kernel, connect, launch
 from kernel_runner.messages import commands
 from kernel_runner.messages.session_wire import decode_event, encode_command
 
@@ -25,10 +24,10 @@ TARGET_MIB: Final = 64
 
 
 async def measure(effort: Effort) -> Sequence[Row]:
-    async with ours.runner("shell") as runner, connect(runner.address) as second:
+    async with launch("shell") as kernel, connect(kernel.address) as second:
         pid = (await second.status()).pid
         before = pss_bytes(pid)
-        async with _client_that_stops_reading(runner.address):
+        async with _client_that_stops_reading(kernel.address):
             peak = await _peak_bytes(pid, WATCH_SECONDS / effort.divisor)
             start = perf_counter()
             status = await second.status()

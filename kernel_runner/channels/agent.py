@@ -1,16 +1,15 @@
 """The agent dialect (v1): a PULL socket for commands, a PUSH socket for events."""
 
 import itertools
-import os
-import socket as unix_sockets
 from collections.abc import Mapping
 
 import msgspec
 import zmq
 
 from kernel_runner.channels import Receiver
+from kernel_runner.channels.binding import bind
 from kernel_runner.channels.gate import Gate
-from kernel_runner.errors import ConfigError, MalformedFrames, ProtocolError
+from kernel_runner.errors import BodyTooLarge, ProtocolError
 from kernel_runner.messages import commands
 from kernel_runner.messages.agent_wire import Frames, encode_event, op_of, parse_command
 from kernel_runner.messages.options import TaskOptions
@@ -80,9 +79,7 @@ class AgentChannel:
         try:
             op = op_of(frames)
             if len(frames[1]) > self._max_body_bytes:
-                raise MalformedFrames(
-                    f"a body of {len(frames[1])} bytes; {self._max_body_bytes} are allowed"
-                )
+                raise BodyTooLarge(len(frames[1]), self._max_body_bytes)
             command = self._runs.assign(parse_command(op, frames[1]))
         except ProtocolError as error:
             return BadRequest(op, identity, self, error.code, str(error), error.hint)
@@ -116,25 +113,3 @@ class RunNames:
         if isinstance(command, commands.Execute):
             self._open = None
         return named
-
-
-def bind(socket: ZSocket, address: str) -> str:
-    """The address that was bound; raises `ConfigError` when it cannot be."""
-    if _is_answered(address):
-        raise ConfigError([f"cannot bind {address}: another process listens there"])
-    try:
-        return socket.bind(address)
-    except zmq.ZMQError as error:
-        raise ConfigError([f"cannot bind {address}: {os.strerror(error.errno or 0)}"]) from error
-
-
-def _is_answered(address: str) -> bool:
-    """Whether somebody listens at an ipc address: ZeroMQ would take it from him without a word."""
-    if not address.startswith("ipc://"):
-        return False
-    with unix_sockets.socket(unix_sockets.AF_UNIX, unix_sockets.SOCK_STREAM) as probe:
-        try:
-            probe.connect(address.removeprefix("ipc://"))
-        except OSError:
-            return False
-    return True

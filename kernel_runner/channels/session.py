@@ -7,8 +7,8 @@ import msgspec
 import zmq
 
 from kernel_runner.channels import Receiver
-from kernel_runner.channels.agent import bind
-from kernel_runner.errors import MalformedFrames, ProtocolError
+from kernel_runner.channels.binding import bind
+from kernel_runner.errors import BodyTooLarge, ProtocolError
 from kernel_runner.messages.request import BadRequest, Envelope, PeerGone, Request
 from kernel_runner.messages.session_wire import (
     Frames,
@@ -87,9 +87,7 @@ class SessionChannel:
             op = name[:80] if isinstance(name := header.get("op"), str) else ""
             identity = id_of(header)
             if len(body) > self._max_body_bytes:
-                raise MalformedFrames(
-                    f"a body of {len(body)} bytes; {self._max_body_bytes} are allowed"
-                )
+                raise BodyTooLarge(len(body), self._max_body_bytes)
             return Request(parse_command(header, body), identity, peer)
         except ProtocolError as error:
             return BadRequest(op, identity, peer, error.code, str(error), error.hint)

@@ -2,15 +2,15 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar, Unpack
 
 from kernel_runner.client.errors import ClientError, RunnerUnreachable
+from kernel_runner.client.options import QueuedOptions, task_options
 from kernel_runner.client.reply import Reply, is_terminal
 from kernel_runner.client.socket import ClientSocket
 from kernel_runner.messages import commands, events
-from kernel_runner.messages.options import Limits, StdinMode, TaskOptions, TerminalSize
 from kernel_runner.messages.session_wire import Received
 
 CONNECT_SECONDS: Final = 10.0
@@ -43,6 +43,7 @@ class Kernel:
     """Requests return at once; what comes back is awaited on the `Reply`."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self._replies: dict[str, Reply] = {}
         self._numbers = itertools.count(1)
         self._socket = ClientSocket(address, self._receive)
@@ -81,20 +82,20 @@ class Kernel:
 
     # Queued -----------------------------------------------------------------------------------
 
-    def query(self, code: str, **options: object) -> Reply:
+    def query(self, code: str, **options: Unpack[QueuedOptions]) -> Reply:
         """Run source text; what it defines is kept."""
-        return self.send(commands.Query(code, task_options(**options)))  # type: ignore[arg-type]
+        return self.send(commands.Query(code, task_options(options)))
 
-    def clean(self, script: str = "*", **options: object) -> Reply:
-        return self.send(commands.Clean(script, task_options(**options)))  # type: ignore[arg-type]
+    def clean(self, script: str = "*", **options: Unpack[QueuedOptions]) -> Reply:
+        return self.send(commands.Clean(script, task_options(options)))
 
-    def build(self, script: str = "*", **options: object) -> Reply:
+    def build(self, script: str = "*", **options: Unpack[QueuedOptions]) -> Reply:
         """Compile: ``*`` as the language does, else a shell command."""
-        return self.send(commands.Build(script, task_options(**options)))  # type: ignore[arg-type]
+        return self.send(commands.Build(script, task_options(options)))
 
-    def execute(self, script: str = "*", **options: object) -> Reply:
+    def execute(self, script: str = "*", **options: Unpack[QueuedOptions]) -> Reply:
         """Run: ``*`` as the language does, else a shell command."""
-        return self.send(commands.Execute(script, task_options(**options)))  # type: ignore[arg-type]
+        return self.send(commands.Execute(script, task_options(options)))
 
     # Immediate --------------------------------------------------------------------------------
 
@@ -151,28 +152,3 @@ class Kernel:
         if is_terminal(received.event):
             del self._replies[reply.id]
         reply.put(received)
-
-
-def task_options(
-    *,
-    run: str | None = None,
-    args: Sequence[str] = (),
-    stdin: StdinMode | bytes = "prompt",
-    wall_s: float | None = None,
-    env: Mapping[str, str] | None = None,
-    cwd: str | None = None,
-    tty: Literal[False] | tuple[int, int] | None = None,
-    keep_background: bool = False,
-) -> TaskOptions:
-    """The options of a queued request; `tty` is (rows, columns), or False for pipes."""
-    return TaskOptions(
-        run=run,
-        args=tuple(args),
-        stdin="prompt" if isinstance(stdin, bytes) else stdin,
-        stdin_bytes=stdin if isinstance(stdin, bytes) else None,
-        limits=Limits(wall_s=wall_s),
-        env=dict(env or {}),
-        cwd=cwd,
-        tty=TerminalSize(*tty) if isinstance(tty, tuple) else tty,
-        keep_background=keep_background,
-    )

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -39,16 +39,9 @@ async def launch(
         options = [f"--work-dir={work_dir or own_work_dir}"]
         if runtime_path is not None:
             options.append(f"--runtime-path={runtime_path}")
+        options += ["--in=none", "--out=none", f"--session=ipc://{folder}/session"]
         log_file = Path(folder, "log")  # a pipe would fill up, and the runner wait for its reader
-        with log_file.open("wb") as log:  # noqa: ASYNC230
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "kernel_runner", language, *options),
-                *("--in=none", "--out=none", f"--session=ipc://{folder}/session"),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=env,
-            )
+        process = await _start([language, *options], log_file, env)
         try:
             async with connect(await _address(process, log_file)) as kernel:
                 watch = asyncio.create_task(_watch(process, kernel, log_file), name="runner")
@@ -58,6 +51,19 @@ async def launch(
                     watch.cancel()
         finally:
             await _stop(process)
+
+
+async def _start(
+    words: Sequence[str], log_file: Path, env: Mapping[str, str] | None
+) -> asyncio.subprocess.Process:
+    with log_file.open("wb") as log:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "kernel_runner", *words),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=env,
+        )
 
 
 async def _address(process: asyncio.subprocess.Process, log_file: Path) -> str:

@@ -54,12 +54,14 @@ class Reply:
     def put(self, received: Received) -> None:
         """Called by the connection with each event of this request."""
         self._unread.append(received)
-        if self._arrived is not None and not self._arrived.done():
-            self._arrived.set_result(None)
+        self._wake()
 
     def fail(self, error: ClientError) -> None:
         """Nothing more will come: whoever waits gets this error."""
         self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 

@@ -1,8 +1,6 @@
 """One running driver: cells and questions in, its events out; see docs/drivers.md."""
 
 import asyncio
-import base64
-import json
 import logging
 import signal
 from collections.abc import Callable, Mapping
@@ -10,10 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from kernel_runner import prompts, streams
 from kernel_runner.errors import InterpreterDied, LaunchError
+from kernel_runner.langs import _bodies
 from kernel_runner.langs._frames import Frame, FrameReader, MalformedFrame, encode
 from kernel_runner.launcher import Argv, Launcher
 from kernel_runner.messages import events
@@ -23,7 +20,8 @@ from kernel_runner.task import Task
 COMMAND_FD: Final = 3
 EVENT_FD: Final = 4
 READY_SECONDS: Final = 30.0
-TEXT_TYPES: Final = ("text/", "image/svg+xml", "application/json", "application/javascript")
+MAX_EARLY_BYTES: Final = 1 << 20
+"""What an interpreter may print before its first cell; then it has to wait for that."""
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +43,8 @@ class Driver:
         self._held: list[tuple[events.StreamName, bytes]] = []
         self._draining = False
         self._early: list[tuple[events.StreamName, bytes]] = []
+        self._early_bytes = 0
+        self._on_first_cell: list[Callable[[], None]] = []
         self.alive = False
 
     @classmethod
@@ -106,13 +106,20 @@ class Driver:
     def _flow(self) -> Flow:
         return Flow(
             on_output=self._raw_output,
-            is_full=lambda: self._owner is not None and self._owner.session.full,
+            is_full=self._is_full,
             when_room=self._when_room,
             pause=lambda: self._owner.clock.pause() if self._owner is not None else lambda: None,
         )
 
+    def _is_full(self) -> bool:
+        if self._owner is None:
+            return self._early_bytes > MAX_EARLY_BYTES
+        return self._owner.session.full
+
     def _when_room(self, call: Callable[[], None]) -> None:
-        if self._owner is not None:
+        if self._owner is None:
+            self._on_first_cell.append(call)
+        else:
             self._owner.session.when_room(call)
 
     # One cell ---------------------------------------------------------------------------------
@@ -218,14 +225,13 @@ class Driver:
             case "stdout" | "stderr":
                 self._output("stdout" if frame.type == "stdout" else "stderr", frame.body)
             case "media":
-                self._post(_media(frame.body))
+                if (shown := _bodies.media(frame.body)) is not None:
+                    self._post(shown)
             case "waiting":
                 self._open_prompt(is_password=frame.keys.get("password") == "1")
             case "error":
                 if self._owner is not None:
-                    self._owner.traceback = msgspec.json.decode(
-                        frame.body, type=events.ErrorDetails
-                    )
+                    self._owner.traceback = _bodies.details(frame.body)
             case "done":
                 self._drain_raw()
                 _resolve(self._done, frame)
@@ -268,6 +274,7 @@ class Driver:
         self._streams.last_output = self._loop.time()
         if self._owner is None:
             self._early.append((stream, data))
+            self._early_bytes += len(data)
         else:
             self._owner.output(stream, data)
 
@@ -280,6 +287,8 @@ class Driver:
         for stream, data in self._early:
             task.output(stream, data)
         self._early.clear()
+        while self._on_first_cell:
+            self._on_first_cell.pop()()
 
     def _open_prompt(self, *, is_password: bool) -> None:
         if self._owner is not None and self._done is not None:
@@ -294,7 +303,7 @@ class Driver:
             self._program.spawned.sweep()
         self._streams.drain()
         if exited.signal is not None:
-            how = f"was killed by {signal.Signals(exited.signal).name}"
+            how = f"was killed by {_signal_name(exited.signal)}"
         else:
             how = f"ended with exit code {exited.exit_code}"
         died = InterpreterDied(self._name, how, exited.exit_code)
@@ -311,12 +320,8 @@ def _resolve(waiting: asyncio.Future[Frame] | None, frame: Frame) -> None:
         waiting.set_result(frame)
 
 
-def _media(body: bytes) -> events.Media:
-    shown = json.loads(body)
-    data = {mime: _content(mime, text) for mime, text in shown["data"].items()}
-    return events.Media(data, shown.get("metadata", {}))
-
-
-def _content(mime: str, text: str) -> str | bytes:
-    is_text = mime.startswith(TEXT_TYPES) or mime.endswith("+json")
-    return text if is_text else base64.b64decode(text)
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"

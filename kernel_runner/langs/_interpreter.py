@@ -11,19 +11,33 @@ from pathlib import Path
 from typing import ClassVar, Final, Literal, cast
 
 from kernel_runner.base import ExitCode
-from kernel_runner.errors import BadOptions, InterpreterDied
+from kernel_runner.errors import BadOptions, InterpreterDied, LaunchError
 from kernel_runner.langs._driver import Driver
 from kernel_runner.langs._frames import Frame
 from kernel_runner.langs._script import ScriptRunner
 from kernel_runner.launcher import Argv
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Complete, Inspect
+from kernel_runner.task import Task
 
 DRIVERS: Final = Path(__file__).parent / "drivers"
 LOOK_UP_SECONDS: Final = 1.0
 """How long an answer about code may take: the interpreter may be busy in C code."""
 
 log = logging.getLogger(__name__)
+
+
+class _Patience:
+    """What a task is busy with while its interpreter starts: waiting, until it is told not to."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    def interrupt(self, *, force: bool) -> None:
+        self.ended.set()
+
+    def stop_for_limit(self) -> None:
+        self.ended.set()
 
 
 class InterpreterRunner(ScriptRunner):
@@ -41,18 +55,17 @@ class InterpreterRunner(ScriptRunner):
 
     def driver_command(self) -> Argv:
         """The command line of the driver, without its two descriptors."""
-        return [self.program, self.driver]
+        return [self.host.runtime_path or self.command, self.driver]
 
     async def init(self) -> None:
-        if self.host.runtime_path is not None or self.find(self.command) is not None:
-            self._start()
+        self._start()
 
     async def query(self, code: str) -> ExitCode:
         task = self.task
         task.check_interrupted()
         if unusable := task.options.set_for_programs():
             raise BadOptions(f"{unusable}: for programs; in a query the code itself sets these")
-        driver = await self._ready()
+        driver = await self._driver_for(task)
         task.check_interrupted()
         task.activity = driver
         try:
@@ -95,13 +108,32 @@ class InterpreterRunner(ScriptRunner):
         self._starting.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _open(self) -> Driver:
-        env = self.environment({})
-        driver = await Driver.start(
-            self.host.launcher, self.driver_command(), self.name, env=env, cwd=self.workspace.root
-        )
+        env, cwd = self.environment({}), self.workspace.root
+        try:
+            driver = await Driver.start(
+                self.host.launcher, self.driver_command(), self.name, env=env, cwd=cwd
+            )
+        except LaunchError as error:
+            raise self.explain(error) from error
         driver.interrupt_again_seconds = self.interrupt_again_seconds
         self._current = driver
         return driver
+
+    async def _driver_for(self, task: Task) -> Driver:
+        """The driver; raises `Interrupted` when the task is told to end before there is one."""
+        if self._current is not None and self._current.alive:
+            return self._current
+        task.activity = patience = _Patience()
+        ready = asyncio.create_task(self._ready(), name="interpreter for a task")
+        ready.add_done_callback(lambda _: patience.ended.set())
+        try:
+            await patience.ended.wait()
+            task.check_interrupted()
+            return await ready
+        finally:
+            task.activity = None
+            ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
 
     async def _ready(self) -> Driver:
         """The driver that is there, or a new one; a start that failed is tried once more."""

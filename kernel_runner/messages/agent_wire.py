@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -151,12 +152,5 @@ def _encode_refusal(event: events.Refused) -> Frames:
         case "get-apps":
             return _json("apps-result", {"status": "failed", "data": [], "error": event.message})
         case _:
-            log = events.Log("warning", now_iso(), "kernel_runner", event.message)
-            return _json("log", [log.level, log.time, log.logger, log.text])
-
-
-def now_iso() -> str:
-    """The time of a log record: ISO 8601, local, with the zone."""
-    import datetime
-
-    return datetime.datetime.now().astimezone().isoformat(timespec="milliseconds")
+            now = events.local_time(time.time())
+            return _json("log", ["warning", now, "kernel_runner", event.message])

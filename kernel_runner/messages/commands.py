@@ -1,6 +1,6 @@
 """Every command that a client can send, one class each; `COMMANDS` finds the class of an op."""
 
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias, get_args
 
 import msgspec
 
@@ -235,27 +235,6 @@ ImmediateCommand: TypeAlias = (
 )
 Command: TypeAlias = QueuedCommand | ImmediateCommand
 
-QUEUED: tuple[type[QueuedCommand], ...] = (Clean, Build, Execute, Query)
-IMMEDIATE: tuple[type[ImmediateCommand], ...] = (
-    Input,
-    EndOfInput,
-    Complete,
-    Inspect,
-    IsComplete,
-    Interrupt,
-    Cancel,
-    GetStatus,
-    ListQueue,
-    HostEvent,
-    StartService,
-    ShutdownService,
-    ListServices,
-    StartModelService,
-    Hello,
-    Acknowledge,
-    Upload,
-    Download,
-    ListFiles,
-)
-COMMANDS: dict[str, type[Command]] = {kind.op: kind for kind in (*QUEUED, *IMMEDIATE)}
+QUEUED: tuple[type[QueuedCommand], ...] = get_args(QueuedCommand)
+COMMANDS: dict[str, type[Command]] = {kind.op: kind for kind in get_args(Command)}
 QUEUED_OPS: dict[str, type[QueuedCommand]] = {kind.op: kind for kind in QUEUED}

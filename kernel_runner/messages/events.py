@@ -1,6 +1,7 @@
 """Every event that the runner can send, one class each; fields are named as on the wire."""
 
-from typing import ClassVar, Literal, TypeAlias
+import datetime
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -51,6 +52,12 @@ class Log(Event, frozen=True):
     time: str
     logger: str
     text: str
+
+
+def local_time(seconds: float) -> str:
+    """Seconds since 1970 as a `Log` has its time: ISO 8601, local, with the zone."""
+    time = datetime.datetime.fromtimestamp(seconds).astimezone()
+    return time.isoformat(timespec="milliseconds")
 
 
 class Accepted(Event, frozen=True):
@@ -239,28 +246,6 @@ EVENTS: dict[str, type[AnyEvent]] = {
     "clean-finished": Finished,
     "build-finished": Finished,
     "finished": Finished,
+    **{kind.type: kind for kind in get_args(AnyEvent) if issubclass(kind, Event)},
 }
 """The class of each type of event."""
-
-_NAMED: tuple[type[AnyEvent], ...] = (
-    Media,
-    Log,
-    WaitingInput,
-    Accepted,
-    Started,
-    Completion,
-    Inspection,
-    Completeness,
-    Status,
-    QueueListing,
-    ServiceResult,
-    AppsResult,
-    ModelServiceResult,
-    Welcome,
-    Superseded,
-    File,
-    Files,
-    Ok,
-    Refused,
-)
-EVENTS.update((kind.type, kind) for kind in _NAMED)

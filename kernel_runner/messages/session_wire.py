@@ -21,7 +21,6 @@ Header: TypeAlias = Mapping[str, Any]
 VERSION: Final = 2
 MAX_ID_CHARACTERS: Final = 64
 _ENVELOPE_KEYS: Final = frozenset(("v", "op", "id"))
-_OPTION_KEYS: Final = frozenset(TaskOptions.__struct_fields__)
 
 
 def parse_header(frames: Frames) -> tuple[Header, bytes]:

@@ -25,7 +25,7 @@ class Asking:
         self._stdin: io.TextIOWrapper | None = None
         self._file: _Input | None = None
         self.question: bytes | None = None
-        interrupts.allow_in(_Input.readinto)
+        interrupts.allow_in(_Input.readinto.__code__)
         builtins.input = self.input
 
     def install(self) -> None:
@@ -93,4 +93,4 @@ class _Input(io.FileIO):
     def readinto(self, buffer: object) -> int | None:  # type: ignore[override]
         self.was_used = True
         self._asking.before_read()
-        return super().readinto(buffer)  # type: ignore[arg-type]
+        return super().readinto(buffer)

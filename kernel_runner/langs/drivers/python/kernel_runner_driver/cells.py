@@ -10,6 +10,7 @@ from kernel_runner_driver import figures
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
     from _ast import Module
+    from asyncio import AbstractEventLoop
     from types import CodeType
 
     from kernel_runner_driver.display import Display
@@ -35,8 +36,7 @@ class Cells:
         self._patches = patches
         self._count = 0
         self._future_features = 0
-        self._loop: object = None
-        self._drivers_main = sys.modules["__main__"]
+        self._loop: AbstractEventLoop | None = None
         module = type(sys)("__main__")
         self.namespace = module.__dict__
         self.namespace["__builtins__"] = builtins
@@ -53,8 +53,7 @@ class Cells:
                 self._run_coroutine(code)
             else:
                 exec(code, self.namespace)
-        if "matplotlib.pyplot" in sys.modules:
-            figures.show(self._display)
+        figures.show(self._display)
         return FINE
 
     def _compile(self, source: str, filename: str) -> list[CodeType]:
@@ -92,17 +91,17 @@ class Cells:
         import asyncio
 
         loop = self._loop
-        if loop is None or loop.is_closed():  # type: ignore[attr-defined]
+        if loop is None or loop.is_closed():
             loop = self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(loop)
         coroutine = eval(code, self.namespace)
-        task = loop.create_task(coroutine)  # type: ignore[attr-defined]
+        task = loop.create_task(coroutine)
         try:
-            loop.run_until_complete(task)  # type: ignore[attr-defined]
+            loop.run_until_complete(task)
         except BaseException:
             if task.cancel():
                 try:
-                    loop.run_until_complete(task)  # type: ignore[attr-defined]
+                    loop.run_until_complete(task)
                 except BaseException:
                     pass
             raise

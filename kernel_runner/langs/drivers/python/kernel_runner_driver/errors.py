@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
+
+from kernel_runner_driver.interrupts import FOLDER
 
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
     from types import TracebackType
 
     from kernel_runner_driver.streams import Output
-
-FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 def report(error: BaseException, output: Output) -> None:

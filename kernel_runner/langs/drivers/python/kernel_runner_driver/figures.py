@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def show(display: Display) -> None:
-    """Send every open figure as an image, if there is no window to show it in."""
+    """Send every open figure as an image, if pyplot is loaded and shows them in no window."""
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is None or not hasattr(pyplot, "get_fignums") or not _has_no_window(pyplot):
         return

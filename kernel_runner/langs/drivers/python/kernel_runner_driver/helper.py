@@ -37,7 +37,7 @@ class Helper:
         self._commands_ended = False
         self._nap = _thread.allocate_lock()
         self._nap.acquire()
-        output.on_burst = self.wake  # type: ignore[method-assign]
+        output.on_burst = self.wake
         _thread.start_new_thread(self._run, ())
 
     def begin(self) -> None:

@@ -6,6 +6,10 @@ import _signal
 import os
 from _thread import get_ident
 
+TYPE_CHECKING = False  # typing takes longer to import than the whole driver
+if TYPE_CHECKING:
+    from types import CodeType
+
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 SIGINT = _signal.SIGINT
 
@@ -29,9 +33,9 @@ class Interrupts:
         if _signal.getsignal(SIGINT) is not self._handler:
             _signal.signal(SIGINT, self._handler)
 
-    def allow_in(self, function: object) -> None:
-        """This function of the driver only waits, and may be interrupted."""
-        self._interruptible.add(function.__code__)  # type: ignore[attr-defined]
+    def allow_in(self, code: CodeType) -> None:
+        """This code of the driver only waits, and may be interrupted."""
+        self._interruptible.add(code)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if not self.is_running:

@@ -42,6 +42,7 @@ class Driver:
                 with self.wire.reading:
                     frame = self.wire.read()
             except BaseException as error:  # a signal handler of the user raised in here
+                self.wire.check()
                 self.log("warning", f"between two cells: {error!r}")
                 continue
             if frame is None:
@@ -69,6 +70,7 @@ class Driver:
             self._leave_child(outcome)
         self.cells.flush_c_streams()
         self.output.collect()
+        self.wire.check()
         self.helper.end()
         self.wire.post(b"done 0 %s %s\n" % (outcome, self.usage.spent()))
         self.wire.flush()

@@ -9,6 +9,8 @@ from fcntl import ioctl
 
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
+    from typing import Callable
+
     from kernel_runner_driver.interrupts import Interrupts
     from kernel_runner_driver.wire import Wire
 
@@ -36,6 +38,8 @@ class Output:
         self._writes_seen = 0
         self._errors: list[bytes] = []
         self._error_bytes = 0
+        self.on_burst: Callable[[], object] = bool
+        """Called when somebody has to send what follows within 20 ms."""
         self.open()
 
     def open(self) -> None:
@@ -100,9 +104,6 @@ class Output:
                 self.wire.flush()
         self.on_burst()
 
-    def on_burst(self) -> None:
-        """Somebody has to send what follows within 20 ms: replaced by the helper thread."""
-
     def flush(self) -> None:
         """Everything written so far has been handed to the runner."""
         # Locked before the text layer gives up what it holds: whoever prints meanwhile waits.
@@ -163,7 +164,7 @@ class Output:
 class Port(io.BufferedIOBase):
     """The binary side of one stream.  Closing it does nothing: the next cell prints too."""
 
-    def __init__(self, output: Output, descriptor: int, write: object) -> None:
+    def __init__(self, output: Output, descriptor: int, write: Callable[[bytes], None]) -> None:
         self._output = output
         self._descriptor = descriptor
         self._write = write
@@ -172,7 +173,7 @@ class Port(io.BufferedIOBase):
     def write(self, data: object) -> int:
         content = data if type(data) is bytes else bytes(memoryview(data))  # type: ignore
         if content:
-            self._write(content)  # type: ignore[operator]
+            self._write(content)
         return len(content)
 
     def flush(self) -> None:

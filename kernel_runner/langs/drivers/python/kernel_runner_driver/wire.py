@@ -29,6 +29,7 @@ class Wire:
 
     def __init__(self, commands: int, events: int) -> None:
         self.commands = commands
+        self._identities = [_identity(one) for one in (commands, events)]
         os.set_inheritable(commands, False)
         os.set_inheritable(events, False)
         self._incoming = bytearray()
@@ -57,6 +58,14 @@ class Wire:
             any(map(self._append, map(os.read, (self.commands,), (READ_BYTES,))))
             if len(incoming) == before:
                 return None
+
+    def check(self) -> None:
+        """Leave when the user's code has closed the descriptors, or put others in their place."""
+        found = [_identity(one) for one in (self.commands, self._raw.fileno())]
+        if found != self._identities:
+            if found[1] == self._identities[1]:
+                self.flush()
+            os._exit(RUNNER_IS_GONE)
 
     def has_read_ahead(self) -> bool:
         return bool(self._incoming)
@@ -104,6 +113,14 @@ class Wire:
         self._outgoing.clear()
         os.close(self.commands)
         os.close(self._raw.fileno())
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _flush(writer: io.BufferedWriter) -> None:
