@@ -17,7 +17,7 @@ from benchmarks.memory import MIB, children, family, name_of, pss_bytes
 async def weigh_ours() -> dict[str, float]:
     from kernel_runner.client import launch
 
-    async with launch("python") as kernel:
+    async with launch("python", runtime_path=sys.executable) as kernel:
         await kernel.query("1+1").answer()
         runner = (await kernel.status()).pid
         [guardian] = children(os.getpid())

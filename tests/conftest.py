@@ -1,10 +1,35 @@
-"""The reports of all tests come in; a list of the tools that were missing goes out."""
+"""Fixtures of several files; the reports of all tests come in, the missing tools go out."""
 
+import socket
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests import driver_peer, guarding
 from tests.tools import LEFT_OUT
+
+
+@pytest.fixture
+def control() -> Iterator[socket.socket]:
+    """The control socket of a guardian."""
+    with guarding.guardian() as control:
+        yield control
+
+
+@pytest.fixture
+def pipe() -> Iterator[guarding.Pipe]:
+    pipe = guarding.Pipe()
+    yield pipe
+    pipe.close()
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Iterator[driver_peer.Peer]:
+    """A Python driver that is ready."""
+    with driver_peer.started(tmp_path) as peer:
+        yield peer
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,10 +10,9 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pytest
 
 import kernel_runner
 
@@ -47,15 +46,8 @@ class Peer:
         os.write(self.commands, f"{type} {len(data)}{options}\n".encode() + data)
 
     def frame(self) -> Frame:
-        while True:
-            header, newline, rest = bytes(self.incoming).partition(b"\n")
-            if newline:
-                type, length, *pairs = header.decode().split(" ")
-                if len(rest) >= int(length):
-                    del self.incoming[: len(header) + 1 + int(length)]
-                    keys = dict(pair.split("=", 1) for pair in pairs)
-                    return Frame(type, keys, rest[: int(length)])
-            self.incoming += read_within(self.events)
+        type, pairs, body = next_frame(self.events, self.incoming)
+        return Frame(type, dict(pair.split("=", 1) for pair in pairs), body)
 
     def until(self, type: str) -> list[Frame]:
         frames = [self.frame()]
@@ -71,6 +63,18 @@ class Peer:
         os.killpg(self.process.pid, signal.SIGINT)
 
 
+def next_frame(events: int, incoming: bytearray) -> tuple[str, list[str], bytes]:
+    """The type, the keys and the body; what came after it stays in `incoming`."""
+    while True:
+        header, newline, rest = bytes(incoming).partition(b"\n")
+        if newline:
+            type, length, *pairs = header.decode().split(" ")
+            if len(rest) >= int(length):
+                del incoming[: len(header) + 1 + int(length)]
+                return type, pairs, rest[: int(length)]
+        incoming += read_within(events)
+
+
 def read_within(descriptor: int) -> bytes:
     ready, _, _ = select.select([descriptor], [], [], FAILURE_SECONDS)
     assert ready, "nothing came in time"
@@ -83,7 +87,7 @@ def words(frames: list[Frame], type: str = "stdout") -> str:
     return b"".join(frame.body for frame in frames if frame.type == type).decode()
 
 
-def start(directory: Path) -> Peer:
+def _start(directory: Path) -> Peer:
     command_read, commands = os.pipe()
     events, event_write = os.pipe()
     stdout, stdout_write = os.pipe()
@@ -108,12 +112,14 @@ def start(directory: Path) -> Peer:
     return Peer(process, commands, events, stdout, stderr, master)
 
 
-@pytest.fixture
-def peer(tmp_path: Path) -> Iterator[Peer]:
-    peer = start(tmp_path)
-    assert peer.frame().type == "ready"
-    yield peer
-    peer.process.kill()
-    peer.process.wait()
-    for descriptor in (peer.commands, peer.events, peer.stdout, peer.stderr, peer.terminal):
-        os.close(descriptor)
+@contextmanager
+def started(directory: Path) -> Iterator[Peer]:
+    peer = _start(directory)
+    try:
+        assert peer.frame().type == "ready"
+        yield peer
+    finally:
+        peer.process.kill()
+        peer.process.wait()
+        for descriptor in (peer.commands, peer.events, peer.stdout, peer.stderr, peer.terminal):
+            os.close(descriptor)

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 from tests.running import connected, runner
-from tests.wire import AgentClient
 
 PAUSE_SECONDS = 1.0
 
@@ -58,12 +57,12 @@ async def test_an_interrupt_works_with_nobody_reading_and_the_output_waits_in_or
 async def test_what_is_printed_between_two_readers_reaches_the_second_complete(
     tmp_path: Path,
 ) -> None:
-    async with runner(tmp_path) as started, connected(started, "session") as other:
+    async with runner(tmp_path) as started:
         agent = started.agent()
         await agent.say("exec", "echo first; read line; seq 100000; touch printed")
         await agent.hear_until("waiting-input")
         agent.events.close(linger=0)
-        await _departure_noticed(agent, other)
+        await _departure_noticed()
         await agent.say("input", "go on")
         await started.file_made("printed")
         agent.open_events()
@@ -74,7 +73,7 @@ async def test_what_is_printed_between_two_readers_reaches_the_second_complete(
     assert heard.end == (0, "completed")
 
 
-async def _departure_noticed(agent: AgentClient, other: object) -> None:
+async def _departure_noticed() -> None:
     """Closing a socket takes libzmq a moment that nothing tells of."""
     await asyncio.sleep(0.2)
 

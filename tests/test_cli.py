@@ -177,7 +177,7 @@ print(sorted(loaded))
 """
 
 
-def test_importing_the_package_loads_itself_alone_and_acts_on_nothing(tmp_path: Path) -> None:
+def test_importing_the_package_loads_itself_alone_and_acts_on_nothing() -> None:
     environment = {**os.environ, "KERNEL_RUNNER_DEBUG": "nonsense"}
 
     done = subprocess.run(
@@ -188,7 +188,7 @@ def test_importing_the_package_loads_itself_alone_and_acts_on_nothing(tmp_path: 
     assert done.stderr == ""
 
 
-def test_the_public_names_are_loaded_when_they_are_used(tmp_path: Path) -> None:
+def test_the_public_names_are_loaded_when_they_are_used() -> None:
     code = (
         "import sys, kernel_runner as k; [getattr(k, name) for name in k.__all__]; "
         "assert 'zmq' in sys.modules; k.nothing"

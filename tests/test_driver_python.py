@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver_peer import FAILURE_SECONDS, Peer, peer, read_within, words
-
-__all__ = ["peer"]
+from tests.driver_peer import FAILURE_SECONDS, Peer, read_within, words
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,7 @@ import select
 
 import pytest
 
-from tests.driver_peer import Frame, Peer, peer, words
-
-__all__ = ["peer"]
+from tests.driver_peer import Frame, Peer, words
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import kernel_runner
+from tests.driver_peer import FAILURE_SECONDS, next_frame, read_within
 
 DRIVER = Path(kernel_runner.__file__).parent / "langs/drivers/shell.bash"
-FAILURE_SECONDS = 20
 
 
 @dataclass
@@ -36,14 +36,8 @@ class Peer:
 
     def frame(self) -> tuple[str, bytes]:
         """Header without its length, and body."""
-        while True:
-            header, newline, rest = bytes(self.incoming).partition(b"\n")
-            if newline:
-                type, length, *keys = header.decode().split(" ")
-                if len(rest) >= int(length):
-                    del self.incoming[: len(header) + 1 + int(length)]
-                    return " ".join([type, *keys]), rest[: int(length)]
-            self.incoming += read_within(self.events)
+        type, keys, body = next_frame(self.events, self.incoming)
+        return " ".join([type, *keys]), body
 
     def run(self, code: str) -> str:
         self.send("code", code)
@@ -68,14 +62,6 @@ class Peer:
             if select.select([self.events], [], [], 0.5)[0]:
                 break
         return self.frame()[0]
-
-
-def read_within(descriptor: int) -> bytes:
-    ready, _, _ = select.select([descriptor], [], [], FAILURE_SECONDS)
-    assert ready, "nothing came in time"
-    data = os.read(descriptor, 65_536)
-    assert data, "the driver has left"
-    return data
 
 
 @pytest.fixture

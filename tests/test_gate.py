@@ -21,7 +21,12 @@ class Door:
     def __init__(self, folder: Path, *, tcp: bool) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.told: asyncio.Queue[str] = asyncio.Queue()
-        self.push = ZSocket(self.context.socket(zmq.PUSH), options={zmq.SNDHWM: 1})
+        self.writable = asyncio.Event()
+        self.push = ZSocket(
+            self.context.socket(zmq.PUSH),
+            on_writable=self.writable.set,
+            options={zmq.SNDHWM: 1},
+        )
         self.gate = Gate(
             self.push.socket,
             on_arrival=lambda: self.told.put_nowait("arrival"),
@@ -54,8 +59,9 @@ class Door:
         """Everything that is sent reaches this puller, in order."""
         for text in texts:
             async with asyncio.timeout(FAILURE_SECONDS):
-                while not self.push.send([text]):  # noqa: ASYNC110
-                    await asyncio.sleep(0.001)
+                while not self.push.send([text]):
+                    self.writable.clear()
+                    await self.writable.wait()
                 assert await puller.recv_multipart() == [text]
 
     def close(self) -> None:

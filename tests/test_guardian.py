@@ -6,32 +6,11 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.guarding import (
-    Pipe,
-    guardian,
-    output_of,
-    read_until,
-    spawn,
-)
-
-
-@pytest.fixture
-def control() -> Iterator[socket.socket]:
-    with guardian() as control:
-        yield control
-
-
-@pytest.fixture
-def pipe() -> Iterator[Pipe]:
-    pipe = Pipe()
-    yield pipe
-    pipe.close()
-
+from tests.guarding import Pipe, guardian, output_of, read_until, spawn
 
 ECHO = "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ.get('X'), os.getcwd()]))"
 

@@ -10,12 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guarding import (
-    FAILURE_SECONDS,
-    PROJECT,
-    ends,
-    watch,
-)
+from tests.guarding import FAILURE_SECONDS, PROJECT, ends, watch
 
 RUNNER = """
 import marshal, os, signal, sys

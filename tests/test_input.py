@@ -1,5 +1,6 @@
 """Programs that wait for input come in, each in its own way; the client is asked, and answers."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -203,8 +204,6 @@ async def test_a_megabyte_of_given_bytes_reaches_a_program_that_reads_slowly(
     data = bytes(range(256)) * 4_096
 
     result = await kernel.execute("sleep 0.1; md5sum", stdin=data).result()
-
-    import hashlib
 
     assert result.stdout.split()[0] == hashlib.md5(data).hexdigest()
 

@@ -4,32 +4,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 
-import pytest
-
-from tests.guarding import (
-    FAILURE_SECONDS,
-    Pipe,
-    ends,
-    guardian,
-    output_of,
-    spawn,
-    watch,
-)
-
-
-@pytest.fixture
-def control() -> Iterator[socket.socket]:
-    with guardian() as control:
-        yield control
-
-
-@pytest.fixture
-def pipe() -> Iterator[Pipe]:
-    pipe = Pipe()
-    yield pipe
-    pipe.close()
+from tests.guarding import FAILURE_SECONDS, Pipe, ends, guardian, output_of, spawn, watch
 
 
 def test_a_signal_to_the_program_leaves_its_children_alone(

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from tests.running import RunnerProcess, connected, conversation, runner
-from tests.wire import QUEUED, Event, SessionClient
+from tests.wire import QUEUED, SessionClient
 
 Talk = tuple[RunnerProcess, SessionClient]
 
@@ -106,8 +107,6 @@ async def test_an_id_that_is_not_a_text_of_1_to_64_characters_is_refused(
 
 
 def _frames(header: dict[str, object]) -> tuple[bytes, bytes]:
-    import msgpack
-
     return msgpack.packb(header), b""
 
 
@@ -224,7 +223,7 @@ async def test_a_client_that_comes_back_gets_what_was_printed_meanwhile_and_noth
         asked = await first.hear_until("waiting-input")
         first.close()
         second = started.session()
-        await _noticed(second, asked)
+        await _noticed(second)
         await second.say("input", "\n")
         await started.file_made("printed")
         await second.hello(session=session, after_seq=asked.seq)
@@ -235,7 +234,7 @@ async def test_a_client_that_comes_back_gets_what_was_printed_meanwhile_and_noth
     assert heard.end == (0, "completed")
 
 
-async def _noticed(client: SessionClient, last: Event) -> None:
+async def _noticed(client: SessionClient) -> None:
     """Closing a socket takes libzmq a moment that nothing tells of."""
     await client.status()
     await asyncio.sleep(0.2)

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import pytest
 import uvloop
@@ -13,11 +13,12 @@ import zmq
 from kernel_runner.zsocket import RECEIVE_BATCH, Unreachable, ZSocket
 
 FAILURE_SECONDS = 10.0
-Scenario = Callable[[Callable[[], Awaitable[None]]], None]
+OnLoop: TypeAlias = Callable[[Callable[[], Awaitable[None]]], None]
+Context: TypeAlias = zmq.Context[zmq.Socket[bytes]]
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def on_loop(request: pytest.FixtureRequest) -> Scenario:
+def on_loop(request: pytest.FixtureRequest) -> OnLoop:
     factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
 
     def run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -32,8 +33,8 @@ def on_loop(request: pytest.FixtureRequest) -> Scenario:
 
 
 @pytest.fixture
-def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+def context() -> Iterator[Context]:
+    context: Context = zmq.Context()
     yield context
     context.term()
 
@@ -41,14 +42,15 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 class Ends:
     """A pair of sockets and what the second has received."""
 
-    def __init__(self, context: Any, address: str, kinds: tuple[int, int], **options: Any) -> None:
+    def __init__(self, context: Context, address: str, kinds: tuple[int, int]) -> None:
         self.received: list[bytes] = []
+        self.waits = 0
         self.writable = asyncio.Event()
         self.changed = asyncio.Event()
         self.sender = ZSocket(
             context.socket(kinds[0]),
             on_writable=self.writable.set,
-            options={zmq.SNDHWM: 5, **options.get("sender", {})},
+            options={zmq.SNDHWM: 5},
         )
         self.address = self.sender.bind(address)
         self.receiver = ZSocket(
@@ -59,6 +61,12 @@ class Ends:
     def take(self, frames: list[bytes]) -> None:
         self.received.append(frames[-1])
         self.changed.set()
+
+    async def send(self, *frames: bytes) -> None:
+        while not self.sender.send(frames):
+            self.waits += 1
+            self.writable.clear()
+            await self.writable.wait()
 
     async def have(self, number: int) -> None:
         while len(self.received) < number:
@@ -71,25 +79,21 @@ class Ends:
 
 
 def test_everything_that_is_sent_arrives_in_order_though_there_is_little_room(
-    on_loop: Any, context: Any, tmp_path: Path
+    on_loop: OnLoop, context: Context, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
         ends = Ends(context, f"ipc://{tmp_path}/s", (zmq.PUSH, zmq.PULL))
-        waited = 0
         for number in range(3_000):
-            while not ends.sender.send([b"x" * 2_000, b"%d" % number]):
-                waited += 1
-                ends.writable.clear()
-                await ends.writable.wait()
+            await ends.send(b"x" * 2_000, b"%d" % number)
         await ends.have(3_000)
         ends.close()
         assert ends.received == [b"%d" % number for number in range(3_000)]
-        assert waited
+        assert ends.waits
 
     on_loop(scenario)
 
 
-def test_a_flood_leaves_the_loop_to_others(on_loop: Any, context: Any, tmp_path: Path) -> None:
+def test_a_flood_leaves_the_loop_to_others(on_loop: OnLoop, context: Context) -> None:
     async def scenario() -> None:
         ends = Ends(context, "tcp://127.0.0.1:0", (zmq.PUSH, zmq.PULL))
         seen: list[int] = []
@@ -101,8 +105,7 @@ def test_a_flood_leaves_the_loop_to_others(on_loop: Any, context: Any, tmp_path:
 
         ticking = asyncio.create_task(tick())
         for number in range(1_000):
-            while not ends.sender.send([b"%d" % number]):  # noqa: ASYNC110
-                await asyncio.sleep(0)
+            await ends.send(b"%d" % number)
         await ends.have(1_000)
         ticking.cancel()
         ends.close()
@@ -112,7 +115,9 @@ def test_a_flood_leaves_the_loop_to_others(on_loop: Any, context: Any, tmp_path:
     on_loop(scenario)
 
 
-def test_a_router_says_that_a_peer_is_gone(on_loop: Any, context: Any, tmp_path: Path) -> None:
+def test_a_router_says_that_a_peer_is_gone(
+    on_loop: OnLoop, context: Context, tmp_path: Path
+) -> None:
     async def scenario() -> None:
         router = ZSocket(context.socket(zmq.ROUTER), options={zmq.ROUTER_MANDATORY: 1})
         router.bind(f"ipc://{tmp_path}/r")
@@ -126,7 +131,7 @@ def test_a_router_says_that_a_peer_is_gone(on_loop: Any, context: Any, tmp_path:
 
 
 def test_a_callback_that_raises_does_not_lose_the_messages_behind_it(
-    on_loop: Any, context: Any, tmp_path: Path
+    on_loop: OnLoop, context: Context, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, details: None)
@@ -140,8 +145,7 @@ def test_a_callback_that_raises_does_not_lose_the_messages_behind_it(
 
         ends.receiver._on_frames = failing
         for number in range(50):
-            while not ends.sender.send([b"%d" % number]):  # noqa: ASYNC110
-                await asyncio.sleep(0)
+            await ends.send(b"%d" % number)
         await ends.have(50)
         ends.close()
 
@@ -149,7 +153,7 @@ def test_a_callback_that_raises_does_not_lose_the_messages_behind_it(
 
 
 def test_a_send_with_nobody_there_returns_and_is_told_when_somebody_comes(
-    on_loop: Any, context: Any, tmp_path: Path
+    on_loop: OnLoop, context: Context
 ) -> None:
     async def scenario() -> None:
         writable = asyncio.Event()
@@ -172,7 +176,7 @@ def test_a_send_with_nobody_there_returns_and_is_told_when_somebody_comes(
 
 
 def test_a_socket_can_be_closed_by_the_message_it_receives(
-    on_loop: Any, context: Any, tmp_path: Path
+    on_loop: OnLoop, context: Context, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
         ends = Ends(context, f"ipc://{tmp_path}/s", (zmq.PUSH, zmq.PULL))
@@ -184,8 +188,7 @@ def test_a_socket_can_be_closed_by_the_message_it_receives(
 
         ends.receiver._on_frames = close
         for _ in range(3):
-            while not ends.sender.send([b"x"]):  # noqa: ASYNC110
-                await asyncio.sleep(0)
+            await ends.send(b"x")
         await closed.wait()
         ends.sender.close()
 

@@ -1,5 +1,6 @@
 """From an interrupt to the finish of a query that would never end by itself."""
 
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,7 +21,7 @@ TARGET_MS: Final = 4.0
 
 
 async def measure(effort: Effort) -> Sequence[Row]:
-    async with launch("python") as kernel, peer() as rival:
+    async with launch("python", runtime_path=sys.executable) as kernel, peer() as rival:
         return [
             await _row(what, f"print('busy', flush=True)\n{code}", effort, kernel, rival)
             for what, code in ENDLESS.items()

@@ -1,5 +1,6 @@
 """A million lines of 100 bytes printed by a query: how fast they arrive, and whether all do."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Final
@@ -42,7 +43,7 @@ class Flood:
 
 async def measure(effort: Effort) -> Sequence[Row]:
     flood = Flood(effort.of(LINES))
-    async with launch("python") as kernel, peer() as rival:
+    async with launch("python", runtime_path=sys.executable) as kernel, peer() as rival:
         contenders = _contenders(flood, kernel, rival)
         figures = await interleave(contenders, min(effort.rounds, MAX_ROUNDS))
     fast = figures[OURS].p50 >= TARGET_TIMES * figures[PEER].p50 if PEER in figures else None

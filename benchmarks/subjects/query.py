@@ -1,5 +1,6 @@
 """The round trip of the smallest query: `1+1` sent, its finish received."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -18,7 +19,7 @@ TARGET_SHARE: Final = 1 / 8
 async def measure(effort: Effort) -> Sequence[Row]:
     times = effort.of(QUERIES)
     with floors.zmq_echo() as echo, floors.bare_driver() as driver:
-        async with launch("python") as kernel, peer() as rival:
+        async with launch("python", runtime_path=sys.executable) as kernel, peer() as rival:
             await ours.query_seconds(kernel, CODE, 10)
             if rival:
                 await rival.query_seconds(CODE, 10)

@@ -12,6 +12,8 @@ from kernel_runner_driver.streams import FIONREAD, NOTHING
 
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
     from kernel_runner_driver.interrupts import Interrupts
     from kernel_runner_driver.streams import Output
 
@@ -90,7 +92,7 @@ class _Input(io.FileIO):
         self._asking = asking
         self.was_used = False
 
-    def readinto(self, buffer: object) -> int | None:  # type: ignore[override]
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
         self.was_used = True
         self._asking.before_read()
         return super().readinto(buffer)

@@ -77,14 +77,10 @@ class Cells:
         return codes
 
     def _features_of(self, tree: Module, filename: str, flags: int) -> int:
-        imports = [
-            node
-            for node in tree.body
-            if type(node).__name__ == "ImportFrom" and node.module == "__future__"
-        ]
-        if not imports:
+        if not any(getattr(node, "module", None) == "__future__" for node in tree.body):
             return 0
-        return compile(tree, filename, "exec", flags, True).co_flags & FUTURE_FEATURES
+        code: CodeType = compile(tree, filename, "exec", flags, True)
+        return code.co_flags & FUTURE_FEATURES
 
     def _run_coroutine(self, code: CodeType) -> None:
         """`await` outside a function: one event loop serves all cells."""

@@ -129,6 +129,6 @@ def run(commands: int, events: int) -> None:
     driver.serve()
     import atexit
 
-    atexit._run_exitfuncs()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
     driver.output.flush()
     os._exit(0)

@@ -35,7 +35,7 @@ class Patches:
                 self._waiting.pop(name)(sys.modules[name])
         for name in ("system", "posix_spawn", "posix_spawnp"):
             setattr(os, name, self._flushing(getattr(os, name)))
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, self)
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
         """Part of the import system: the spec of a module that is to be changed."""

@@ -11,6 +11,8 @@ TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
     from typing import Callable
 
+    from _typeshed import ReadableBuffer
+
     from kernel_runner_driver.interrupts import Interrupts
     from kernel_runner_driver.wire import Wire
 
@@ -38,7 +40,7 @@ class Output:
         self._writes_seen = 0
         self._errors: list[bytes] = []
         self._error_bytes = 0
-        self.on_burst: Callable[[], object] = bool
+        self.on_burst: Callable[[], None] = _nobody_listens
         """Called when somebody has to send what follows within 20 ms."""
         self.open()
 
@@ -170,8 +172,8 @@ class Port(io.BufferedIOBase):
         self._write = write
         self.mode = "wb"
 
-    def write(self, data: object) -> int:
-        content = data if type(data) is bytes else bytes(memoryview(data))  # type: ignore
+    def write(self, data: ReadableBuffer) -> int:
+        content = data if type(data) is bytes else bytes(memoryview(data))
         if content:
             self._write(content)
         return len(content)
@@ -195,6 +197,10 @@ class Port(io.BufferedIOBase):
     @property
     def name(self) -> str:
         return "<stdout>" if self._descriptor == 1 else "<stderr>"
+
+
+def _nobody_listens() -> None:
+    """Until the helper thread is there."""
 
 
 def _text(port: Port, **options: bool) -> io.TextIOWrapper:

@@ -123,7 +123,7 @@ def _identity(descriptor: int) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _flush(writer: io.BufferedWriter) -> None:
+def _flush(writer: io.BufferedWriter[io.FileIO]) -> None:
     """Hand over what `writer` holds before any exception of a signal handler goes on.
 
     The writer counts in C what was taken, so an interrupted write is continued exactly.
