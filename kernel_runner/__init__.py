@@ -11,13 +11,28 @@ TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
     from kernel_runner.base import BaseRunner
     from kernel_runner.client import Kernel, connect, launch
+    from kernel_runner.langs._compiled import CompiledRunner
+    from kernel_runner.langs._interpreter import InterpreterRunner
+    from kernel_runner.langs._script import ScriptRunner
 
 __version__ = "0.1.0"
-__all__ = ["BaseRunner", "Kernel", "__version__", "connect", "launch"]
+__all__ = [
+    "BaseRunner",
+    "CompiledRunner",
+    "InterpreterRunner",
+    "Kernel",
+    "ScriptRunner",
+    "__version__",
+    "connect",
+    "launch",
+]
 
 _HOMES = {
     "BaseRunner": "kernel_runner.base",
+    "CompiledRunner": "kernel_runner.langs._compiled",
+    "InterpreterRunner": "kernel_runner.langs._interpreter",
     "Kernel": "kernel_runner.client",
+    "ScriptRunner": "kernel_runner.langs._script",
     "connect": "kernel_runner.client",
     "launch": "kernel_runner.client",
 }

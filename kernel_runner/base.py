@@ -3,7 +3,7 @@
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
@@ -14,7 +14,6 @@ from kernel_runner.errors import NothingToRun, TaskError, Unsupported
 from kernel_runner.launcher import Argv, Launcher
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Complete, Inspect, StartService
-from kernel_runner.messages.events import AnyEvent
 from kernel_runner.messages.options import TerminalSize
 from kernel_runner.process import Flow, OutputKind, Program, Streams
 from kernel_runner.question import Question
@@ -180,7 +179,7 @@ class BaseRunner(ABC):
         )
         task.activity = program
         if task.end_reason is not None:  # it came while the program was being started
-            program.interrupt(force=False)
+            program.interrupt(force=task.end_is_forced)
         watcher = self._connect(program, streams)
         try:
             return await self._finish(program)
@@ -194,7 +193,7 @@ class BaseRunner(ABC):
         """Run a shell command that came from the client."""
         return await self.run(["/bin/sh", "-c", script, "sh", *self.args])
 
-    async def emit(self, event: AnyEvent) -> None:
+    async def emit(self, event: events.AnyEvent) -> None:
         """Send an event of the running task; waits while the client reads too slowly."""
         await self.task.emit(event)
 
@@ -238,12 +237,16 @@ class BaseRunner(ABC):
         return self._not_installed() if missing else error
 
     def _not_installed(self) -> NothingToRun:
-        hint = f"; Debian has it in {self.package}" if self.package else ""
+        hint = f"; on Debian: apt install {self.package}" if self.package else ""
         return NothingToRun(f"{self.command} is not installed{hint}")
 
     def sources(self) -> Sequence[Path]:
         """The source files in the work directory, sorted."""
         return self.workspace.sources(*self.extensions)
+
+    def has_makefile(self) -> bool:
+        """Whether the work directory is built by make."""
+        return any((self.workspace.root / name).is_file() for name in ("Makefile", "makefile"))
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """What a program finds in its environment: the client's words win."""
@@ -256,7 +259,7 @@ class BaseRunner(ABC):
 
     def _streams(self, output: OutputKind) -> Streams:
         options = self.task.options
-        streams = Streams(self.flow(lambda: self.task))
+        streams = Streams(_flow_to(self.task))
         match options.tty:
             case TerminalSize():
                 streams.open_whole(options.tty)
@@ -269,15 +272,6 @@ class BaseRunner(ABC):
             streams.open_input("null" if options.stdin == "none" else "terminal")
         streams.open_output(output)
         return streams
-
-    def flow(self, owner: Callable[[], Task]) -> Flow:
-        """Sends output to the task that owns it; slows the program down with its client."""
-        return Flow(
-            on_output=lambda stream, data: owner().output(stream, data),
-            is_full=lambda: owner().session.full,
-            when_room=lambda call: owner().session.when_room(call),
-            pause=lambda: owner().clock.pause(),
-        )
 
     def _connect(self, program: Program, streams: Streams) -> prompts.Watcher | None:
         if streams.input is None:
@@ -304,6 +298,12 @@ class BaseRunner(ABC):
                 task.signal, task.exit_code = program.exit.signal, program.exit.exit_code
         return task.exit_code
 
-    def has_makefile(self) -> bool:
-        """Whether the work directory is built by make."""
-        return any((self.workspace.root / name).is_file() for name in ("Makefile", "makefile"))
+
+def _flow_to(task: Task) -> Flow:
+    """Sends output to the task; slows the program down with its client."""
+    return Flow(
+        on_output=task.output,
+        is_full=lambda: task.session.full,
+        when_room=task.session.when_room,
+        pause=task.clock.pause,
+    )

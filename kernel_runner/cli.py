@@ -16,7 +16,7 @@ from kernel_runner import config as configuration
 from kernel_runner import langs, logs
 from kernel_runner.base import Host
 from kernel_runner.config import Config
-from kernel_runner.errors import ConfigError, KernelRunnerError, UnknownLanguage
+from kernel_runner.errors import BrokenLanguage, ConfigError, KernelRunnerError, UnknownLanguage
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
@@ -27,29 +27,39 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m kernel_runner",
-        description="Run the commands of a client, one at a time, in the order they were sent.",
+        description="Run the commands of a client, one at a time, in the order they were sent.  "
+        "Defaults are in parentheses.",
         epilog="Each option is also an environment variable (KERNEL_RUNNER_WORK_DIR=...) and a key "
-        "of the file that --config names (work-dir = '...').  Example: python -m kernel_runner "
-        "python --in 0 --out 0 --session ipc:///tmp/kernel/session",
+        "of the file that --config names (work-dir = '...').  Once it can be reached, the runner "
+        "prints its addresses as one line of JSON.  Example: python -m kernel_runner python "
+        "--in 0 --out 0 --session ipc:///tmp/kernel.session",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("language", help="such as python, c or shell")
+    parser.add_argument("language", help="such as python, c or shell; a wrong one gets the list")
     address = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
-    parser.add_argument("--in", metavar="ADDRESS", help=f"commands of agents: {address}")
-    parser.add_argument("--out", metavar="ADDRESS", help=f"events for agents: {address}")
-    parser.add_argument("--session", metavar="ADDRESS", help=f"the session dialect: {address}")
-    parser.add_argument("--bind", metavar="HOST", help="the host of addresses given as a port")
+    parser.add_argument("--in", metavar="ADDRESS", help=f"commands of agents (2000): {address}")
+    parser.add_argument("--out", metavar="ADDRESS", help=f"events for agents (2001): {address}")
+    parser.add_argument(
+        "--session", metavar="ADDRESS", help=f"the session dialect (2010): {address}"
+    )
+    parser.add_argument(
+        "--bind", metavar="HOST", help="the host of addresses given as a port (127.0.0.1)"
+    )
     parser.add_argument(
         "--plaintext", action="store_true", help="bind other hosts than loopback without keys"
     )
-    parser.add_argument("--work-dir", metavar="DIR", help="where the user's files are")
-    parser.add_argument("--runtime-path", metavar="FILE", help="the interpreter or compiler")
-    parser.add_argument("--address-file", metavar="FILE", help="write the addresses there as JSON")
-    parser.add_argument("--max-queue-length", metavar="N", help="tasks that may wait")
-    parser.add_argument("--max-body-bytes", metavar="N", help="the size of one message")
+    parser.add_argument("--work-dir", metavar="DIR", help="where the user's files are (.)")
     parser.add_argument(
-        "--max-pending-bytes", metavar="N", help="kept for a slow client before programs wait"
+        "--runtime-path", metavar="FILE", help="the interpreter or compiler (the one on the PATH)"
+    )
+    parser.add_argument("--address-file", metavar="FILE", help="write the addresses there as JSON")
+    parser.add_argument("--max-queue-length", metavar="N", help="tasks that may wait (16384)")
+    parser.add_argument("--max-body-bytes", metavar="N", help="the size of one message (64 MiB)")
+    parser.add_argument(
+        "--max-pending-bytes",
+        metavar="N",
+        help="kept for a slow client before programs wait (8 MiB)",
     )
     parser.add_argument("--config", metavar="FILE", help="a TOML file with these options")
     parser.add_argument("--debug", action="store_true", help="log more, to standard error")
@@ -76,7 +86,7 @@ def _configure(language: str, flags: Mapping[str, str | bool], unknown: Sequence
     problems = [f"command line: {word!r} is not understood" for word in unknown]
     try:
         langs.load(language)
-    except UnknownLanguage as error:
+    except (UnknownLanguage, BrokenLanguage) as error:
         problems.append(str(error))
     try:
         config = configuration.load(language, flags, os.environ)

@@ -15,6 +15,8 @@ from kernel_runner.errors import ConfigError
 
 ENV_PREFIX: Final = "KERNEL_RUNNER_"
 NO_ADDRESS: Final = "none"
+MAX_QUEUE_LENGTH: Final = 16_384
+MAX_PENDING_BYTES: Final = 8 << 20
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,9 +33,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str]
     """The environment of programs."""
 
-    max_queue_length: int = 16_384
+    max_queue_length: int = MAX_QUEUE_LENGTH
     max_body_bytes: int = 64 << 20
-    max_pending_bytes: int = 8 << 20
+    max_pending_bytes: int = MAX_PENDING_BYTES
     """What one session keeps in memory for a slow client before its programs wait."""
 
 
@@ -203,7 +205,7 @@ def _address(field: str, options: Options, problems: list[str]) -> str | None:
 def _check_tcp(name: str, text: str, rest: str, options: Options, problems: list[str]) -> None:
     host, _, port = rest.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
-        problems.append(f"{name}: {text!r} is no address; write tcp://HOST:PORT, PORT 0 for any")
+        problems.append(f"{name}: {text!r} is no address; write tcp://HOST:PORT, 0 for any port")
     elif not options.plaintext and not is_loopback(host.strip("[]")):
         problems.append(
             f"{name}: {text} can be reached from other machines, and whoever reaches it can run "

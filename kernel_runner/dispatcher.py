@@ -10,7 +10,7 @@ import reprlib
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Final, assert_never, cast
+from typing import Final, assert_never
 
 from kernel_runner import __version__
 from kernel_runner.base import BaseRunner
@@ -52,10 +52,10 @@ class Dispatcher:
     def receive(self, request: Request | BadRequest) -> None:
         if isinstance(request, BadRequest):
             self._refuse_bad(request)
-        elif isinstance(request.command, commands.QUEUED):
+        elif isinstance(request.command, commands.QueuedCommand):
             self._enqueue(request.command, request)
         else:
-            self._serve(cast(commands.ImmediateCommand, request.command), request)
+            self._serve(request.command, request)
 
     def attach(self, peer: Peer) -> None:
         if (session := self._outbox.session_of(peer)) is not None:
@@ -130,6 +130,7 @@ class Dispatcher:
 
     def _interrupt(self, task: Task, reason: Reason, *, force: bool) -> None:
         task.end_reason = task.end_reason or reason
+        task.end_is_forced |= force
         self._spawn(self._call_interrupt(task, force=force), "interrupt")
 
     async def _call_interrupt(self, task: Task, *, force: bool) -> None:
@@ -221,7 +222,7 @@ class Dispatcher:
                     entries = await asyncio.to_thread(workspace.entries, path)
                     self._answer(request, events.Files(path, entries))
         except WorkspaceError as error:
-            self._refuse(request, error.code, str(error), "give a path below the work directory")
+            self._refuse(request, error.code, str(error), "paths start at the work directory")
 
     def _hello(self, command: commands.Hello, request: Request) -> None:
         session = self._session_for(command, request)

@@ -3,6 +3,7 @@
 KernelRunnerError
 ├── ConfigError            wrong options, all of them together
 ├── UnknownLanguage
+├── BrokenLanguage         its file does not load, or has no `Runner`
 ├── ProtocolError          what arrived is not one of our messages
 │   ├── MalformedFrames
 │   ├── BodyTooLarge
@@ -64,6 +65,13 @@ class UnknownLanguage(KernelRunnerError):
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
         super().__init__(f"no language {name!r}; known: {', '.join(known)}")
+
+
+class BrokenLanguage(KernelRunnerError):
+    """The file of a language cannot be used."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"language {name!r} cannot be loaded: {reason}")
 
 
 class ProtocolError(KernelRunnerError):

@@ -13,11 +13,14 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
 from kernel_runner.errors import LaunchError
+
+if TYPE_CHECKING:
+    from kernel_runner.keeper import Spec
 
 Argv: TypeAlias = Sequence[str | Path]
 Scope: TypeAlias = Literal["program", "group", "tree"]
@@ -55,6 +58,15 @@ class Spawned:
         self.exited: asyncio.Future[Exit] = self._loop.create_future()
         self.ended: asyncio.Future[TreeEnd] = self._loop.create_future()
         self._loop.add_reader(keeper, self._receive)
+
+    async def until_started(self) -> None:
+        """Return when it runs; raises `LaunchError`.  Cancelling it ends the program."""
+        try:
+            await asyncio.shield(self.started)
+        except asyncio.CancelledError:
+            self.sweep()
+            self.started.add_done_callback(asyncio.Future.exception)  # nobody asks any more
+            raise
 
     def signal(self, number: int, scope: Scope) -> None:
         """Send a signal to the processes that are left; it is no error when none is."""
@@ -101,8 +113,8 @@ class Spawned:
                 exit_code = 127 if number == errno.ENOENT else 126
                 error = LaunchError(what or self._what, os.strerror(number), exit_code)
                 self.started.set_exception(error)
-            case ("exited", int(status), background):
-                self.exited.set_result(_exit(status, bool(background)))
+            case ("exited", int(status), bool(background)):
+                self.exited.set_result(_exit(status, background=background))
             case ("waiting", answer):
                 self._answer_look(answer)
             case ("ended", names, cpu_seconds, max_rss_bytes):
@@ -115,7 +127,7 @@ class Spawned:
         if not self.started.done():
             self.started.set_exception(LaunchError(self._what, "its keeper was killed", 126))
         if not self.exited.done():
-            self.exited.set_result(Exit(128 + signal.SIGKILL, signal.SIGKILL, False))
+            self.exited.set_result(Exit(128 + signal.SIGKILL, signal.SIGKILL, background=False))
         if not self.ended.done():
             self.ended.set_result(TreeEnd())
         while self._looks:
@@ -126,7 +138,7 @@ class Spawned:
             look.set_result(answer)
 
 
-def _exit(status: int, background: bool) -> Exit:
+def _exit(status: int, *, background: bool) -> Exit:
     code = os.waitstatus_to_exitcode(status)
     return Exit(code if code >= 0 else 128 - code, -code if code < 0 else None, background)
 
@@ -159,7 +171,7 @@ class Launcher:
             LaunchError: not found, not executable, no such directory, no memory.
         """
         words = [os.fspath(word) for word in argv]
-        spec = {
+        spec: Spec = {
             "argv": words,
             "env": dict(env),
             "cwd": str(cwd),
@@ -173,12 +185,7 @@ class Launcher:
             spawned = Spawned(ours, words[0])
             fds = [keepers.fileno(), payload, *(fd for _, fd in descriptors)]
             await self._send(marshal.dumps(("spawn", len(fds))), fds)
-        try:
-            await asyncio.shield(spawned.started)
-        except asyncio.CancelledError:
-            spawned.sweep()
-            spawned.started.add_done_callback(asyncio.Future.exception)  # nobody asks any more
-            raise
+        await spawned.until_started()
         return spawned
 
     def remove_at_end(self, path: Path) -> None:
@@ -197,11 +204,11 @@ class Launcher:
 
 
 @contextmanager
-def _payload(spec: dict[str, Any]) -> Iterator[int]:
+def _payload(spec: "Spec") -> Iterator[int]:
     """A memory file with what is too large for a message: arguments and environment."""
     fd = os.memfd_create("kernel-runner-spawn", os.MFD_CLOEXEC)
     with os.fdopen(fd, "wb") as file:
-        file.write(marshal.dumps(spec))
+        file.write(marshal.dumps(dict(spec)))
         file.flush()
         yield fd
 

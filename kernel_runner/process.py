@@ -26,6 +26,7 @@ LATE_BYTES: Final = 8 << 20
 
 OutputKind: TypeAlias = Literal["pipes", "terminals"]
 InputKind: TypeAlias = Literal["terminal", "pipe", "null"]
+OUTPUTS: Final[Sequence[tuple[int, StreamName]]] = ((1, "stdout"), (2, "stderr"))
 OnOutput: TypeAlias = Callable[[StreamName, bytes], None]
 
 
@@ -78,10 +79,10 @@ class Streams:
 
     def open_output(self, kind: OutputKind) -> None:
         open_one = terminal.open_output if kind == "terminals" else streams.open_output_pipe
-        for number, stream in ((1, "stdout"), (2, "stderr")):
+        for number, stream in OUTPUTS:
             ours, theirs = open_one()
             self.give(theirs, number)
-            self._read(ours, "stdout" if stream == "stdout" else "stderr")
+            self._read(ours, stream)
 
     def give(self, fd: int, *numbers: int) -> None:
         """Pass a descriptor under these numbers; ours is closed once the program has started."""
@@ -150,15 +151,11 @@ class Streams:
 
 
 class Program:
-    """A running program and every process it started.
+    """A running program and every process it started."""
 
-    Raises (from `start`):
-        LaunchError: it could not be started.
-    """
-
-    def __init__(self, spawned: Spawned, flow: Streams, signals: list[str]) -> None:
+    def __init__(self, spawned: Spawned, program_streams: Streams, signals: list[str]) -> None:
         self.spawned = spawned
-        self.streams = flow
+        self.streams = program_streams
         self.signals = signals
         self._climb: asyncio.Task[None] | None = None
         self._rungs_left: list[signal.Signals] = []
@@ -174,7 +171,11 @@ class Program:
         program_streams: Streams,
         signals: list[str],
     ) -> "Program":
-        """Start `argv` on these streams; on failure they are closed."""
+        """Start `argv` on these streams; on failure they are closed.
+
+        Raises:
+            LaunchError: it could not be started.
+        """
         try:
             spawned = await launcher.spawn(
                 argv,
@@ -239,16 +240,23 @@ class Program:
         A second interrupt takes the next rung at once; `force` the last.
         """
         if force:
-            self.climb(())
+            self._start_climbing(())
         elif self._climb is None:
-            self.climb((signal.SIGINT, signal.SIGTERM))
+            self._start_climbing((signal.SIGINT, signal.SIGTERM))
         else:
-            self.climb(self._rungs_left[:-1])
+            self._start_climbing(self._rungs_left[:-1])
 
     def stop_for_limit(self) -> None:
-        self.climb((signal.SIGTERM,))
+        self._start_climbing((signal.SIGTERM,))
 
-    def climb(self, rungs: Sequence[signal.Signals]) -> None:
+    async def ended_within(self, seconds: float) -> bool:
+        """Whether no process of it is left by then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.shield(self.spawned.ended)
+        return self.spawned.ended.done()
+
+    def _start_climbing(self, rungs: Sequence[signal.Signals]) -> None:
         if self._climb is not None and not self._rungs_left:
             return  # its keeper kills until nobody is left
         self._stop_climbing()
@@ -258,11 +266,7 @@ class Program:
         self._climb = asyncio.create_task(self._climb_on(), name="interrupt")
 
     async def _climb_on(self) -> None:
-        while self._rungs_left:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STEP_SECONDS):
-                    await asyncio.shield(self.spawned.ended)
-                    return
+        while self._rungs_left and not await self.ended_within(STEP_SECONDS):
             self._take_rung(self._rungs_left.pop(0))
 
     def _take_rung(self, rung: signal.Signals) -> None:
@@ -277,20 +281,12 @@ class Program:
             self._climb.cancel()
 
     async def _end_background(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await asyncio.shield(self.spawned.ended)
-                return
-        self.spawned.sweep()
+        if not await self.ended_within(DRAIN_SECONDS):
+            self.spawned.sweep()
 
     async def _end_soon(self) -> None:
         self.streams.read_late()
         self._take_rung(signal.SIGTERM)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await asyncio.shield(self.spawned.ended)
-                return
-        self._take_rung(signal.SIGKILL)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await asyncio.shield(self.spawned.ended)
+        if not await self.ended_within(END_SECONDS):
+            self._take_rung(signal.SIGKILL)
+            await self.ended_within(END_SECONDS)

@@ -68,7 +68,7 @@ class OutputReader:
             self._loop.add_reader(self._fd, self._read)
 
     def drain(self) -> None:
-        """Hand over what the kernel holds now, at most what was there when this was called."""
+        """Hand over what the kernel holds now, at most one pipe full."""
         left = PIPE_BYTES
         while left > 0 and (data := self._take(min(left, READ_BYTES))):
             left -= len(data)

@@ -42,6 +42,7 @@ class Task:
         self.identity = identity
         self.session = session
         self.end_reason: Reason | None = None
+        self.end_is_forced = False
         self.message: str | None = None
         self.signal: int | None = None
         self.signals: list[str] = []

@@ -15,6 +15,7 @@ from pathlib import Path
 from kernel_runner import langs, logs
 from kernel_runner.base import BaseRunner, Host
 from kernel_runner.channels.memory import MemoryChannel
+from kernel_runner.config import MAX_PENDING_BYTES, MAX_QUEUE_LENGTH
 from kernel_runner.launcher import own_guardian
 from kernel_runner.server import Server
 from kernel_runner.workspace import Workspace
@@ -28,8 +29,8 @@ async def running(
     work_dir: Path,
     *,
     env: Mapping[str, str],
-    max_queue_length: int = 16_384,
-    max_pending_bytes: int = 8 << 20,
+    max_queue_length: int = MAX_QUEUE_LENGTH,
+    max_pending_bytes: int = MAX_PENDING_BYTES,
 ) -> AsyncIterator[MemoryChannel]:
     """A runner that serves one client while the block is open; no process is left afterwards.
 

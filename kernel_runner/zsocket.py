@@ -74,13 +74,19 @@ class ZSocket:
         Raises:
             zmq.ZMQError: the address is taken, malformed or not ours.
         """
+        self._allow_family(address)
         self.socket.bind(address)
         self._look_again()
         return cast(bytes, self.socket.last_endpoint).rstrip(b"\0").decode()
 
     def connect(self, address: str) -> None:
+        self._allow_family(address)
         self.socket.connect(address)
         self._look_again()
+
+    def _allow_family(self, address: str) -> None:
+        if address.startswith("tcp://["):
+            self.socket.set(zmq.IPV6, 1)  # without it libzmq knows IPv4 only
 
     def send(self, frames: Sequence[bytes]) -> bool:
         """Hand over one message; False when ZeroMQ has no room for it now.

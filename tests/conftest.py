@@ -1,6 +1,8 @@
 """Fixtures of several files; the reports of all tests come in, the missing tools go out."""
 
+import os
 import socket
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,12 @@ import pytest
 
 from tests import driver_peer, guarding
 from tests.tools import LEFT_OUT
+
+# Programs find the Python of the tests, with its packages, as a user's in a virtual environment.
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+# `make test` is not the parent of the makes that tests run.
+for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS"):
+    os.environ.pop(name, None)
 
 
 @pytest.fixture

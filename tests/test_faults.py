@@ -167,9 +167,15 @@ async def test_children_inherit_neither_the_standard_input_of_the_runner_nor_ign
         os.close(writer)
 
     assert (silent.stdout, silent.end) == (b"", (0, "completed"))
-    assert program.stdout == b"SigIgn:\t0000000000000000\n"
     python_itself = 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1
-    assert f"SigIgn:\t{python_itself:016x}" in cell.stdout.decode()
+    assert ignored_signals(program.stdout) == 0
+    assert ignored_signals(cell.stdout) == python_itself
+
+
+def ignored_signals(status: bytes) -> int:
+    """As a mask; 32 and 33 are the C library's own, which GNU make hands down ignored."""
+    line = next(line for line in status.decode().splitlines() if line.startswith("SigIgn:"))
+    return int(line.split()[1], 16) & ~(0b11 << 31)
 
 
 async def test_the_log_of_the_runner_comes_as_log_events_and_not_in_the_stderr_of_the_user(

@@ -156,7 +156,9 @@ def test_ignored_and_blocked_signals_are_not_inherited() -> None:
     finally:
         signal.signal(signal.SIGINT, before)
 
-    assert [int(line.split()[1], 16) for line in printed.splitlines()] == [0, 0]
+    of_the_c_library = 0b11 << 31  # 32 and 33, which GNU make hands down ignored
+    masks = [int(line.split()[1], 16) & ~of_the_c_library for line in printed.splitlines()]
+    assert masks == [0, 0]
     assert (interrupted, os.WTERMSIG(status)) == (b"", signal.SIGINT)
 
 

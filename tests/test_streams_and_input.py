@@ -153,6 +153,7 @@ async def test_keep_background_lets_a_process_live_until_the_runner_ends(
 
     result = await kernel.execute("sleep 30 & echo hi", keep_background=True, stdin=stdin).result()
     await kernel.execute("true").result()
+    await started.process_named("sleep")
     left = started.processes("sleep")
     for pid in left:
         os.kill(pid, 9)
@@ -165,6 +166,7 @@ async def test_keep_background_lets_a_process_live_until_the_runner_ends(
 @pytest.mark.parametrize("mode", ["batch", "query"])
 async def test_a_wall_limit_ends_the_task_with_its_reason(talk: Talk, mode: str) -> None:
     _, kernel = talk
+    await kernel.query("'the interpreter is there'").result()
 
     reply = (
         kernel.execute("sleep 30; echo no", wall_s=0.2)

@@ -2,6 +2,7 @@
 
 import os
 import socket as unix_sockets
+from pathlib import Path
 
 import zmq
 
@@ -13,6 +14,8 @@ def bind(socket: ZSocket, address: str) -> str:
     """The address that was bound; raises `ConfigError` when it cannot be."""
     if _is_answered(address):
         raise ConfigError([f"cannot bind {address}: another process listens there"])
+    if _is_taken(address):
+        raise ConfigError([f"cannot bind {address}: the file that is there is no socket"])
     try:
         return socket.bind(address)
     except zmq.ZMQError as error:
@@ -29,3 +32,9 @@ def _is_answered(address: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _is_taken(address: str) -> bool:
+    """Whether an ipc address names what is no socket: ZeroMQ would remove it without a word."""
+    path = Path(address.removeprefix("ipc://"))
+    return address.startswith("ipc://") and path.exists() and not path.is_socket()

@@ -2,6 +2,7 @@
 
 ClientError
 ├── RunnerNotStarted    the runner's process ended before it could be reached
+├── BadAddress          no address that could be connected to
 ├── RunnerUnreachable   nobody answers at the address
 ├── RunnerDied          the runner's process ended while it was used
 └── RequestRefused      the runner would not carry out a request: `code`, `message` and `hint`
@@ -12,6 +13,13 @@ from kernel_runner.errors import ClientError
 
 class RunnerNotStarted(ClientError):
     """The runner's process ended before it could be reached; the text is what it said."""
+
+
+class BadAddress(ClientError):
+    """What was given is no address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"{address!r} is no address; write tcp://HOST:PORT or ipc://PATH")
 
 
 class RunnerUnreachable(ClientError):
@@ -39,4 +47,11 @@ class RequestRefused(ClientError):
         self.hint = hint
 
 
-__all__ = ["ClientError", "RequestRefused", "RunnerDied", "RunnerNotStarted", "RunnerUnreachable"]
+__all__ = [
+    "BadAddress",
+    "ClientError",
+    "RequestRefused",
+    "RunnerDied",
+    "RunnerNotStarted",
+    "RunnerUnreachable",
+]

@@ -22,6 +22,9 @@ Answer = TypeVar("Answer")
 async def connect(address: str, *, session: str | None = None) -> "AsyncIterator[Kernel]":
     """A kernel with a session of its own, or one that takes `session` over.
 
+    Args:
+        address: of the session dialect, as the runner prints it: ``tcp://127.0.0.1:2010``.
+
     Raises:
         RunnerUnreachable: nobody answered within 10 seconds.
         RequestRefused: there is no such session.
@@ -40,7 +43,12 @@ async def connect(address: str, *, session: str | None = None) -> "AsyncIterator
 
 
 class Kernel:
-    """Requests return at once; what comes back is awaited on the `Reply`."""
+    """Queued requests return at once; what comes back is awaited on the `Reply`.
+
+    Their options are those of `docs/protocol.md`, section 4, as keywords: `run`, `args`, `stdin`
+    (``"prompt"``, ``"stream"``, ``"none"`` or bytes), `wall_s`, `env`, `cwd`, `tty` (rows and
+    columns, or False) and `keep_background`.  A query takes `run`, `stdin` and `wall_s` only.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -87,6 +95,7 @@ class Kernel:
         return self.send(commands.Query(code, task_options(options)))
 
     def clean(self, script: str = "*", **options: Unpack[QueuedOptions]) -> Reply:
+        """Remove what a build made: ``*`` as the language does, else a shell command."""
         return self.send(commands.Clean(script, task_options(options)))
 
     def build(self, script: str = "*", **options: Unpack[QueuedOptions]) -> Reply:
@@ -113,9 +122,22 @@ class Kernel:
         await self._ask(commands.EndOfInput(), events.Ok)
 
     async def interrupt(self, target: str | None = None, *, force: bool = False) -> None:
+        """Stop what runs; with a target only that request, by its `Reply.id`.
+
+        Args:
+            force: SIGKILL at once; a query's interpreter loses its state.
+
+        Raises:
+            RequestRefused: the target does not run.
+        """
         await self._ask(commands.Interrupt(target, force), events.Ok)
 
     async def cancel(self, target: str) -> None:
+        """Take a request from the queue by its `Reply.id`, or interrupt it when it runs.
+
+        Raises:
+            RequestRefused: it neither waits nor runs.
+        """
         await self._ask(commands.Cancel(target), events.Ok)
 
     async def complete(self, code: str, cursor: int | None = None) -> Sequence[str]:
@@ -123,20 +145,40 @@ class Kernel:
         request = commands.Complete(code, len(code) if cursor is None else cursor)
         return (await self._ask(request, events.Completion)).suggestions
 
+    async def inspect(self, code: str, cursor: int | None = None) -> str:
+        """Signature and help of what stands at the cursor; empty when unknown."""
+        request = commands.Inspect(code, len(code) if cursor is None else cursor)
+        return (await self._ask(request, events.Inspection)).text
+
+    async def is_complete(self, code: str) -> str:
+        """Whether the code could run as it is: complete, incomplete, invalid or unknown."""
+        return (await self._ask(commands.IsComplete(code), events.Completeness)).status
+
     async def status(self) -> events.Status:
         return await self._ask(commands.GetStatus(), events.Status)
 
     async def queue(self) -> events.QueueListing:
+        """What runs and what waits, of all sessions."""
         return await self._ask(commands.ListQueue(), events.QueueListing)
 
     async def upload(self, path: str, data: bytes, *, executable: bool = False) -> None:
-        """Write a file of the work directory."""
+        """Write a file of the work directory, and the folders that lead to it.
+
+        Raises:
+            RequestRefused: the path leads out of the work directory.
+        """
         await self._ask(commands.Upload(path, data, executable), events.Ok)
 
     async def download(self, path: str) -> bytes:
+        """The content of a file of the work directory.
+
+        Raises:
+            RequestRefused: there is no such file.
+        """
         return (await self._ask(commands.Download(path), events.File)).data
 
     async def list_files(self, path: str = ".") -> Sequence[events.FileEntry]:
+        """What one folder of the work directory holds."""
         return (await self._ask(commands.ListFiles(path), events.Files)).entries
 
     async def _ask(self, command: commands.Command, kind: type[Answer]) -> Answer:

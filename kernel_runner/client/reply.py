@@ -42,7 +42,10 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Reply:
-    """The events of one request: iterate over it, or await `result` or `answer`.  One reader."""
+    """The events of one request: iterate over it, or await `result` or `answer`, once.
+
+    `id` is what `Kernel.interrupt` and `Kernel.cancel` take as their target.
+    """
 
     def __init__(self, request_id: str) -> None:
         self.id = request_id
@@ -50,6 +53,7 @@ class Reply:
         self._arrived: asyncio.Future[None] | None = None
         self._ended = False
         self._error: ClientError | None = None
+        self._result: Result | None = None
 
     def put(self, received: Received) -> None:
         """Called by the connection with each event of this request."""
@@ -97,13 +101,21 @@ class Reply:
         last: events.AnyEvent | None = None
         async for event in self:
             last = event
-        assert last is not None, "every request has a terminal event"
+        if last is None:
+            raise ValueError(f"the events of request {self.id!r} were read already")
         if isinstance(last, events.Refused):
             raise RequestRefused(last.code, last.message, last.hint)
         return last
 
     async def result(self) -> Result:
-        """Collect everything up to the finish of a queued request; raises as `answer` does."""
+        """Collect everything up to the finish of a queued request; raises as `answer` does.
+
+        It can be awaited again, but not after the events were read one by one.
+
+        A program that fails raises nothing: see `Result.exit_code` and `Result.reason`.
+        """
+        if self._result is not None:
+            return self._result
         outputs: list[events.Output] = []
         media: list[events.Media] = []
         async for event in self:
@@ -115,8 +127,9 @@ class Reply:
                 case events.Refused():
                     raise RequestRefused(event.code, event.message, event.hint)
                 case events.Finished():
-                    return _result(event, outputs, media)
-        raise AssertionError("every queued request has a finish")
+                    self._result = _result(event, outputs, media)
+                    return self._result
+        raise ValueError(f"the events of request {self.id!r} were read already")
 
 
 def is_terminal(event: events.AnyEvent) -> bool:

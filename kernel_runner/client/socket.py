@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import zmq
 
+from kernel_runner.client.errors import BadAddress
 from kernel_runner.messages.commands import Command
 from kernel_runner.messages.session_wire import Frames, Received, decode_event, encode_command
 from kernel_runner.zsocket import KEEPALIVE, ZSocket
@@ -27,7 +28,11 @@ class ClientSocket:
             on_writable=self._flush,
             options=KEEPALIVE,
         )
-        self._socket.connect(address)
+        try:
+            self._socket.connect(address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise BadAddress(address) from error
 
     def send(self, command: Command, request_id: str) -> None:
         """Send one command, or keep it until it can be sent."""

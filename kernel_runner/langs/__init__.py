@@ -5,11 +5,11 @@ entry point group `kernel_runner.langs` names a `BaseRunner` subclass for each.
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kernel_runner.errors import UnknownLanguage
+from kernel_runner.errors import BrokenLanguage, UnknownLanguage
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -29,13 +29,12 @@ def load(name: str) -> "type[BaseRunner]":
 
     Raises:
         UnknownLanguage: nobody has it.
+        BrokenLanguage: its file has a fault.
     """
     if name in _own_names():
         return _load_own(name)
     if (plugin := _plugins().get(name)) is not None:
-        language: type[BaseRunner] = plugin.load()
-        language.name = name
-        return language
+        return _loaded(name, plugin.load)
     for own in _own_names():
         if name in (language := _load_own(own)).aliases:
             return language
@@ -43,7 +42,14 @@ def load(name: str) -> "type[BaseRunner]":
 
 
 def _load_own(name: str) -> "type[BaseRunner]":
-    language: type[BaseRunner] = importlib.import_module(f"{__name__}.{name}").Runner
+    return _loaded(name, lambda: importlib.import_module(f"{__name__}.{name}").Runner)
+
+
+def _loaded(name: str, load_class: "Callable[[], type[BaseRunner]]") -> "type[BaseRunner]":
+    try:
+        language = load_class()
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise BrokenLanguage(name, str(error)) from error
     language.name = name
     return language
 

@@ -4,12 +4,11 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from kernel_runner import prompts, streams
-from kernel_runner.errors import InterpreterDied, LaunchError
+from kernel_runner.errors import NEVER_RAN, InterpreterDied, LaunchError
 from kernel_runner.langs import _bodies
 from kernel_runner.langs._frames import Frame, FrameReader, MalformedFrame, encode
 from kernel_runner.launcher import Argv, Launcher
@@ -71,7 +70,7 @@ class Driver:
         except BaseException as error:
             await driver.stop()
             if isinstance(error, TimeoutError):
-                raise InterpreterDied(name, "did not get ready", 127) from error
+                raise InterpreterDied(name, "did not get ready", NEVER_RAN) from error
             raise
         return driver
 
@@ -199,9 +198,7 @@ class Driver:
         self._commands.close()
         if not self._program.spawned.ended.done():
             self._program.spawned.sweep()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STEP_SECONDS):
-                    await asyncio.shield(self._program.spawned.ended)
+            await self._program.ended_within(STEP_SECONDS)
         self._streams.close()
 
     # What comes from the process --------------------------------------------------------------
@@ -212,18 +209,20 @@ class Driver:
     def _receive(self, data: bytes) -> None:
         try:
             for frame in self._frames.feed(data):
-                self._handle(frame)
+                self._hear(frame)
         except MalformedFrame as error:
             log.error("the %s driver broke its protocol: %s", self._name, error)
             self._program.interrupt(force=True)
         self._streams.check_room()
 
-    def _handle(self, frame: Frame) -> None:
+    def _hear(self, frame: Frame) -> None:
         if "drain" in frame.keys:
             self._drain_raw()
         match frame.type:
-            case "stdout" | "stderr":
-                self._output("stdout" if frame.type == "stdout" else "stderr", frame.body)
+            case "stdout":
+                self._output("stdout", frame.body)
+            case "stderr":
+                self._output("stderr", frame.body)
             case "media":
                 if (shown := _bodies.media(frame.body)) is not None:
                     self._post(shown)

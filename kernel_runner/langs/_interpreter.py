@@ -8,7 +8,9 @@ import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Final, Literal, cast
+from typing import ClassVar, Final
+
+import msgspec
 
 from kernel_runner.base import ExitCode
 from kernel_runner.errors import BadOptions, InterpreterDied, LaunchError
@@ -90,9 +92,7 @@ class InterpreterRunner(ScriptRunner):
     async def is_complete(self, code: str) -> events.Completeness:
         answer = await self._ask("is-complete", code, None)
         status = answer.keys.get("status", "unknown") if answer else "unknown"
-        return events.Completeness(
-            cast(Literal["complete", "incomplete", "invalid", "unknown"], status)
-        )
+        return msgspec.convert({"status": status}, events.Completeness)
 
     async def shutdown(self) -> None:
         if self._starting is not None:
@@ -101,11 +101,12 @@ class InterpreterRunner(ScriptRunner):
         if self._current is not None:
             await self._current.stop()
 
-    def _start(self) -> None:
+    def _start(self) -> asyncio.Task[Driver]:
         """Start a driver without waiting for it."""
-        self._starting = asyncio.create_task(self._open(), name="interpreter")
+        self._starting = starting = asyncio.create_task(self._open(), name="interpreter")
         # the next query tries again, and tells its client what is wrong
-        self._starting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        starting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return starting
 
     async def _open(self) -> Driver:
         env, cwd = self.environment({}), self.workspace.root
@@ -143,9 +144,9 @@ class InterpreterRunner(ScriptRunner):
             log.info("the %s interpreter has ended; a new one is started", self.name)
             await self._current.stop()
             self._current = None
-        if self._starting is None or self._starting.done():
-            self._start()
-        starting = cast("asyncio.Task[Driver]", self._starting)
+        starting = self._starting
+        if starting is None or starting.done():
+            starting = self._start()
         return await asyncio.shield(starting)
 
     async def _ask(self, kind: str, code: str, cursor: int | None) -> Frame | None:

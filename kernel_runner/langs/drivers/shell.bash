@@ -9,7 +9,7 @@ exec 198<&"$1" 199>&"$2"
 eval "exec $1<&- $2>&-"
 set --
 shopt -s expand_aliases
-__kr_status=0 __kr_stopped='' __kr_ended='' __kr_depth=$BASH_SUBSHELL
+__kr_status=0 __kr_stopped='' __kr_ended='' __kr_trace='' __kr_depth=$BASH_SUBSHELL
 trap '' INT
 
 # bash cannot set close-on-exec, but does on the copies it keeps of descriptors that a
@@ -25,15 +25,15 @@ __kr_below() {
 # __kr_start FRAME: say it, and serve until the commands end.
 __kr_start() {
     trap __kr_leave EXIT
-    printf '%s\n' "$1" >&"$__kr_out"
+    builtin printf '%s\n' "$1" >&"$__kr_out"
     __kr_serve
 }
 
 __kr_serve() {
     local __kr_type __kr_length __kr_options __kr_body
-    while read -r -u "$__kr_in" __kr_type __kr_length __kr_options; do
+    while IFS=' ' builtin read -r -u "$__kr_in" __kr_type __kr_length __kr_options; do
         __kr_body=''
-        ((__kr_length == 0)) || LC_ALL=C IFS= read -r -d '' -N "$__kr_length" -u "$__kr_in" __kr_body
+        ((__kr_length == 0)) || LC_ALL=C IFS= builtin read -r -d '' -N "$__kr_length" -u "$__kr_in" __kr_body
         case $__kr_type in
             code) __kr_code "$__kr_body" ;;
             complete) __kr_complete "$__kr_body" "$__kr_options" ;;
@@ -47,14 +47,15 @@ __kr_serve() {
 # __kr_reply TYPE BODY KEYS: one frame; its length is counted in bytes.
 __kr_reply() {
     local LC_ALL=C
-    printf '%s %d %s\n%s' "$1" "${#2}" "$3" "$2" >&"$__kr_out"
+    builtin printf '%s %d %s\n%s' "$1" "${#2}" "$3" "$2" >&"$__kr_out"
 }
 
 __kr_code() {
     local reason=''
     __kr_stopped=''
     __kr_cell "$1"
-    __kr_status=$?
+    # `set -x` is for the user's commands, not for ours
+    { __kr_status=$? __kr_trace=${-//[!x]/}; set +x; } 2>/dev/null
     trap '' INT
     if [[ $__kr_stopped ]]; then
         trap - DEBUG
@@ -64,14 +65,15 @@ __kr_code() {
     elif ((__kr_status == 2)) && ! "$BASH" -O extglob -n <<<"$1" 2>/dev/null; then
         reason=' reason=error'
     fi
-    printf 'done 0 exit=%d%s\n' "$__kr_status" "$reason" >&"$__kr_out"
+    builtin printf 'done 0 exit=%d%s\n' "$__kr_status" "$reason" >&"$__kr_out"
 }
 
 __kr_cell() {
     trap '__kr_stop 130' INT
     __kr_cell_depth=${#FUNCNAME[@]}
-    (exit "$__kr_status")
-    __kr_eval "$1"
+    [[ ! $__kr_trace ]] || __kr_trace='{ set -x; [[ $- == *e* ]] || (exit "$__kr_status"); } 2>/dev/null; '
+    [[ $- == *e* ]] || (exit "$__kr_status")  # under `set -e` it would end the shell
+    __kr_eval "$__kr_trace$1"
 }
 
 # End the cell with status $1 and keep the shell.  Under extdebug a DEBUG trap that returns 2
@@ -104,7 +106,7 @@ __kr_complete() {
         */*) set -- $(compgen -f -- "$word") ;;
         *) set -- $(compgen $kind -- "$word" | sort -u) ;;
     esac
-    __kr_reply completion "$(printf '%s\n' "$@" | grep -v '^__kr_')" "$serial"
+    __kr_reply completion "$(builtin printf '%s\n' "$@" | grep -v '^__kr_')" "$serial"
 }
 
 __kr_is_complete() {
@@ -114,7 +116,7 @@ __kr_is_complete() {
         [[ $message != *'unexpected end of file'* && $message != *'unexpected EOF'* ]] ||
             status=incomplete
     fi
-    printf 'completeness 0 %s status=%s\n' "$2" "$status" >&"$__kr_out"
+    builtin printf 'completeness 0 %s status=%s\n' "$2" "$status" >&"$__kr_out"
 }
 
 # Whatever else leaves the shell (set -e, `builtin exit`, an unset variable under set -u):
@@ -127,7 +129,7 @@ __kr_leave() {
     [[ ! -e /proc/self/fd/198 ]] || __kr_how=__kr_below
     (
         __kr_depth=$BASH_SUBSHELL
-        set +eu
+        set +eux
         $__kr_how __kr_start "done 0 exit=$__kr_code"
     )
 }

@@ -31,7 +31,7 @@ class Driver:
         self.helper = Helper(self.wire, self.output, self.interrupts, self.answer)
         os.register_at_fork(
             before=self._before_fork,
-            after_in_parent=self.wire.lock.release,
+            after_in_parent=lambda: self.wire.lock.release(),  # a child has a new one
             after_in_child=self._after_fork,
         )
 
@@ -106,6 +106,8 @@ class Driver:
         self.wire.lock.acquire()
 
     def _after_fork(self) -> None:
+        if not self.is_child:  # else the numbers belong to other files of the user by now
+            self.wire.close()
         self.is_child = True
         self.interrupts.main_thread = get_ident()
         self.wire.after_fork()

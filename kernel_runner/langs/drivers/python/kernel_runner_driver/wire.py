@@ -6,6 +6,7 @@ import io
 import os
 from _collections import deque
 from _thread import RLock
+from os import fstat  # the user's code may replace that of the module
 
 READ_BYTES = 65_536
 BUFFER_BYTES = 262_144
@@ -111,13 +112,16 @@ class Wire:
         self.lock = RLock()
         self.reading = RLock()
         self._outgoing.clear()
-        os.close(self.commands)
-        os.close(self._raw.fileno())
+
+    def close(self) -> None:
+        for descriptor, identity in zip((self.commands, self._raw.fileno()), self._identities):
+            if _identity(descriptor) == identity:
+                os.close(descriptor)
 
 
 def _identity(descriptor: int) -> tuple[int, int] | None:
     try:
-        status = os.fstat(descriptor)
+        status = fstat(descriptor)
     except OSError:
         return None
     return status.st_dev, status.st_ino
