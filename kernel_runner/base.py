@@ -125,8 +125,8 @@ class BaseRunner(ABC):
 
     async def interrupt(self, *, force: bool) -> None:
         """Stop what runs: SIGINT for an interpreter, SIGINT to SIGKILL for a program."""
-        if self._task is not None and self._task.activity is not None:
-            self._task.activity.interrupt(force=force)
+        if self._task is not None:
+            self._task.interrupt(force=force)
 
     def start_service(self, request: StartService) -> Argv | None:
         """The program of a service that no definition file describes; None when unknown."""
@@ -177,9 +177,7 @@ class BaseRunner(ABC):
             program_streams=streams,
             signals=task.signals,
         )
-        task.activity = program
-        if task.end_reason is not None:  # it came while the program was being started
-            program.interrupt(force=task.end_is_forced)
+        task.begin(program)
         watcher = self._connect(program, streams)
         try:
             return await self._finish(program)
@@ -204,7 +202,7 @@ class BaseRunner(ABC):
         if prompt:
             task.output("stdout", prompt.encode())
         question = Question()
-        task.activity = question
+        task.begin(question)
         task.input.connect(question)
         task.input.open_prompt(certain=True, is_password=password)
         try:

@@ -139,6 +139,7 @@ async def _serve(config: Config, control: socket.socket) -> None:
             await server.serve(stop)
         finally:
             _ignore_signals()
+    launcher.remove_now()
 
 
 def _announce(config: Config, launcher: Launcher, addresses: Mapping[str, str]) -> None:

@@ -115,7 +115,7 @@ class Dispatcher:
         self._answer(request, events.Ok())
 
     def _interrupt_running(self, request: Request, target: str | None, *, force: bool) -> None:
-        running = self._queue.running
+        running = self._queue.current
         if target is not None and (running is None or self._find(request, target) != running):
             self._refuse(request, "not-running", f"request {target!r} does not run now")
             return
@@ -130,7 +130,6 @@ class Dispatcher:
 
     def _interrupt(self, task: Task, reason: Reason, *, force: bool) -> None:
         task.end_reason = task.end_reason or reason
-        task.end_is_forced |= force
         self._spawn(self._call_interrupt(task, force=force), "interrupt")
 
     async def _call_interrupt(self, task: Task, *, force: bool) -> None:
@@ -176,7 +175,7 @@ class Dispatcher:
                 assert_never(command)
 
     def _feed(self, request: Request, data: bytes | None) -> None:
-        running = self._queue.running
+        running = self._queue.current
         try:
             if running is None:
                 raise NoPrompt("nothing runs that could take input; it was not kept")

@@ -148,6 +148,7 @@ class Launcher:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self._to_remove: list[Path] = []
         control.setblocking(False)
 
     async def spawn(
@@ -190,7 +191,16 @@ class Launcher:
 
     def remove_at_end(self, path: Path) -> None:
         """Have this file or folder removed when the runner has ended, however it ends."""
+        self._to_remove.append(path)
         self._control.send(marshal.dumps(("remove", str(path))))
+
+    def remove_now(self) -> None:
+        """Do what `remove_at_end` asks for: the guardian may have been killed."""
+        import shutil
+
+        for path in self._to_remove:
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     async def _send(self, message: bytes, fds: Sequence[int]) -> None:
         while True:

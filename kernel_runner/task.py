@@ -42,7 +42,6 @@ class Task:
         self.identity = identity
         self.session = session
         self.end_reason: Reason | None = None
-        self.end_is_forced = False
         self.message: str | None = None
         self.signal: int | None = None
         self.signals: list[str] = []
@@ -52,6 +51,7 @@ class Task:
         self.max_rss_bytes = 0
         self.traceback: events.ErrorDetails | None = None
         self.activity: Activity | None = None
+        self._missed: list[Callable[[Activity], None]] = []
         self._clock: WallClock | None = None
         self._input: TaskInput | None = None
 
@@ -102,6 +102,23 @@ class Task:
         self.output_bytes += len(data)
         self.post(events.Output(stream, data))
 
+    def begin(self, activity: Activity) -> None:
+        """The task is busy with this now; what was to end it before reaches it at once."""
+        self.activity = activity
+        missed, self._missed = self._missed, []
+        for call in missed:
+            call(activity)
+
+    def interrupt(self, *, force: bool) -> None:
+        """Interrupt what the task is busy with, or what it is just about to begin."""
+        self._reach(lambda activity: activity.interrupt(force=force))
+
+    def _reach(self, call: Callable[[Activity], None]) -> None:
+        if self.activity is not None:
+            call(self.activity)
+        else:
+            self._missed.append(call)
+
     def check_interrupted(self) -> None:
         """Raise `Interrupted` when the task was told to end: nothing more is to be started."""
         if self.end_reason is not None:
@@ -126,8 +143,7 @@ class Task:
     def _expire(self) -> None:
         self.end_reason = self.end_reason or "timeout"
         self.message = self.message or f"it ran longer than {self.options.limits.wall_s:g} s"
-        if self.activity is not None:
-            self.activity.stop_for_limit()
+        self._reach(lambda activity: activity.stop_for_limit())
 
 
 class TaskInput:

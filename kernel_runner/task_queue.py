@@ -38,6 +38,11 @@ class TaskQueue:
         self._arrived.set()
         return len(self._waiting) - 1 + (self.running is not None)
 
+    @property
+    def current(self) -> Task | None:
+        """The task that runs, or else the one that is about to: for its client it runs already."""
+        return self.running or next(iter(self._waiting.values()), None)
+
     def find(self, identity: str, session: str | None) -> Task | None:
         """The task of this id that waits or runs: in this session, without one in any."""
         tasks = [*self._waiting.values(), *([self.running] if self.running else [])]

@@ -19,6 +19,8 @@ from kernel_runner.task import Task
 COMMAND_FD: Final = 3
 EVENT_FD: Final = 4
 READY_SECONDS: Final = 30.0
+BEGIN_SECONDS: Final = 0.1
+"""By then a driver has begun the cell that it was told to run."""
 MAX_EARLY_BYTES: Final = 1 << 20
 """What an interpreter may print before its first cell; then it has to wait for that."""
 
@@ -37,6 +39,7 @@ class Driver:
         self._answers: dict[str, asyncio.Future[Frame]] = {}
         self._owner: Task | None = None
         self._interrupts = 0
+        self._told_at = 0.0
         self._timers: list[asyncio.TimerHandle] = []
         self.interrupt_again_seconds: float | None = None
         self._held: list[tuple[events.StreamName, bytes]] = []
@@ -140,6 +143,7 @@ class Driver:
             self._program.spawned, side, task.input, lambda: self._streams.last_output
         )
         try:
+            self._told_at = self._loop.time()
             self._tell(Frame("code", code.encode(errors="surrogatepass")))
             return self._report(await self._done, task)
         finally:
@@ -167,10 +171,11 @@ class Driver:
         self._streams.read_late()
         self._program.signals.append("SIGINT")
         self._send_interrupt()
-        if self.interrupt_again_seconds is not None:
-            self._timers.append(
-                self._loop.call_later(self.interrupt_again_seconds, self._send_interrupt)
-            )
+        again_seconds = self.interrupt_again_seconds
+        if self._loop.time() - self._told_at < BEGIN_SECONDS:
+            again_seconds = BEGIN_SECONDS  # the driver may not have begun, and so ignored it
+        if again_seconds is not None:
+            self._timers.append(self._loop.call_later(again_seconds, self._send_interrupt))
 
     def _send_interrupt(self) -> None:
         self._program.spawned.signal(signal.SIGINT, "group")

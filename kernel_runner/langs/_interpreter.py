@@ -69,7 +69,7 @@ class InterpreterRunner(ScriptRunner):
             raise BadOptions(f"{unusable}: for programs; in a query the code itself sets these")
         driver = await self._driver_for(task)
         task.check_interrupted()
-        task.activity = driver
+        task.begin(driver)
         try:
             return await driver.run(code, task)
         except InterpreterDied:
@@ -124,7 +124,8 @@ class InterpreterRunner(ScriptRunner):
         """The driver; raises `Interrupted` when the task is told to end before there is one."""
         if self._current is not None and self._current.alive:
             return self._current
-        task.activity = patience = _Patience()
+        patience = _Patience()
+        task.begin(patience)
         ready = asyncio.create_task(self._ready(), name="interpreter for a task")
         ready.add_done_callback(lambda _: patience.ended.set())
         try:
