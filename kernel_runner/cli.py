@@ -24,6 +24,23 @@ USAGE_ERROR: Final = 2
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+ADDRESS: Final = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
+OPTIONS: Final = (
+    ("--in", "ADDRESS", f"commands of agents (2000): {ADDRESS}"),
+    ("--out", "ADDRESS", f"events for agents (2001): {ADDRESS}"),
+    ("--session", "ADDRESS", f"the session dialect (2010): {ADDRESS}"),
+    ("--bind", "HOST", "the host of addresses given as a port (127.0.0.1)"),
+    ("--work-dir", "DIR", "where the user's files are (.)"),
+    ("--runtime-path", "FILE", "the interpreter or compiler (the one on the PATH)"),
+    ("--address-file", "FILE", "write the addresses there as JSON"),
+    ("--max-queue-length", "N", "tasks that may wait (16384)"),
+    ("--max-body-bytes", "N", "the size of one message (64 MiB)"),
+    ("--max-pending-bytes", "N", "kept for a slow client before programs wait (8 MiB)"),
+    ("--config", "FILE", "a TOML file with these options"),
+)
+"""The options that have a value: name, what the value is, help."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m kernel_runner",
@@ -36,32 +53,13 @@ def _parser() -> argparse.ArgumentParser:
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
-    parser.add_argument("language", help="such as python, c or shell; a wrong one gets the list")
-    address = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
-    parser.add_argument("--in", metavar="ADDRESS", help=f"commands of agents (2000): {address}")
-    parser.add_argument("--out", metavar="ADDRESS", help=f"events for agents (2001): {address}")
-    parser.add_argument(
-        "--session", metavar="ADDRESS", help=f"the session dialect (2010): {address}"
-    )
-    parser.add_argument(
-        "--bind", metavar="HOST", help="the host of addresses given as a port (127.0.0.1)"
-    )
+    # nargs="?": a value that is missing is told later, together with all other problems
+    parser.add_argument("language", nargs="?", help="such as python, c or shell")
+    for name, value, text in OPTIONS:
+        parser.add_argument(name, nargs="?", metavar=value, help=text)
     parser.add_argument(
         "--plaintext", action="store_true", help="bind other hosts than loopback without keys"
     )
-    parser.add_argument("--work-dir", metavar="DIR", help="where the user's files are (.)")
-    parser.add_argument(
-        "--runtime-path", metavar="FILE", help="the interpreter or compiler (the one on the PATH)"
-    )
-    parser.add_argument("--address-file", metavar="FILE", help="write the addresses there as JSON")
-    parser.add_argument("--max-queue-length", metavar="N", help="tasks that may wait (16384)")
-    parser.add_argument("--max-body-bytes", metavar="N", help="the size of one message (64 MiB)")
-    parser.add_argument(
-        "--max-pending-bytes",
-        metavar="N",
-        help="kept for a slow client before programs wait (8 MiB)",
-    )
-    parser.add_argument("--config", metavar="FILE", help="a TOML file with these options")
     parser.add_argument("--debug", action="store_true", help="log more, to standard error")
     return parser
 
@@ -71,7 +69,7 @@ def main(control: socket.socket, argv: Sequence[str] | None = None) -> int:
     options, unknown = _parser().parse_known_args(argv)
     flags = {name.replace("_", "-"): value for name, value in vars(options).items()}
     try:
-        config = _configure(flags.pop("language"), flags, unknown)
+        config = _configure(flags.pop("language", None), flags, unknown)
         return _run(config, control)
     except ConfigError as error:
         for problem in error.problems:
@@ -82,14 +80,19 @@ def main(control: socket.socket, argv: Sequence[str] | None = None) -> int:
         return USAGE_ERROR
 
 
-def _configure(language: str, flags: Mapping[str, str | bool], unknown: Sequence[str]) -> Config:
+def _configure(
+    language: str | None, flags: Mapping[str, str | bool | None], unknown: Sequence[str]
+) -> Config:
+    """All that is wrong is told at once, so the parser lets missing values through to here."""
     problems = [f"command line: {word!r} is not understood" for word in unknown]
+    problems += [f"command line: {name}: a value is missing" for name in flags if not flags[name]]
+    given = {name: value for name, value in flags.items() if value}
     try:
-        langs.load(language)
+        langs.load(language or "")
     except (UnknownLanguage, BrokenLanguage) as error:
         problems.append(str(error))
     try:
-        config = configuration.load(language, flags, os.environ)
+        config = configuration.load(language or "", given, os.environ)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:

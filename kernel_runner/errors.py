@@ -64,7 +64,8 @@ class UnknownLanguage(KernelRunnerError):
     """There is no such language."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(f"no language {name!r}; known: {', '.join(known)}")
+        what = f"no language {name!r}" if name else "which language?"
+        super().__init__(f"{what}; known: {', '.join(known)}")
 
 
 class BrokenLanguage(KernelRunnerError):

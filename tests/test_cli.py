@@ -223,3 +223,21 @@ async def test_with_standard_output_closed_it_still_serves(tmp_path: Path) -> No
         process.terminate()
         async with asyncio.timeout(FAILURE_SECONDS):
             await process.wait()
+
+
+async def test_missing_values_are_reported_with_everything_else(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "kernel_runner", "--work-dir=/nowhere", "--wrong", "--in"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    stdout, stderr = await process.communicate()
+
+    assert (process.returncode, stdout) == (2, b"")
+    lines = stderr.decode().splitlines()
+    assert [line.split(";")[0] for line in lines] == [
+        "kernel-runner: command line: '--wrong' is not understood",
+        "kernel-runner: command line: in: a value is missing",
+        "kernel-runner: which language?",
+        "kernel-runner: work-dir: /nowhere is not a folder",
+    ]

@@ -151,7 +151,7 @@ async def test_nothing_outlives_a_runner_that_is_killed(tmp_path: Path) -> None:
     assert exit_code != 0
 
 
-async def test_no_process_outlives_a_guardian_that_is_killed(tmp_path: Path) -> None:
+async def test_nothing_outlives_a_guardian_that_is_killed(tmp_path: Path) -> None:
     async with conversation("session", tmp_path) as (started, client):
         pid = (await client.status())["pid"]
         await client.say("code", "import subprocess; subprocess.run(['sleep', '30'])")
@@ -160,7 +160,9 @@ async def test_no_process_outlives_a_guardian_that_is_killed(tmp_path: Path) -> 
         started.process.kill()
         await started.ended()
         await process_ended(pid)
-        await _remove_what_is_left(started)
+        left = [*(started.folder / "scratch").iterdir(), *started.folder.glob("session")]
+
+    assert left == []
 
 
 async def test_no_process_outlives_runner_and_guardian_killed_at_once(tmp_path: Path) -> None:
