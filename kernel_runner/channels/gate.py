@@ -5,6 +5,7 @@ The door is ZAP (ZeroMQ RFC 27): the handshake of whoever comes is held until it
 libzmq tries again by itself when that takes longer than the handshake may.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,8 @@ _FAILURES: Final = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FA
 _EVENTS: Final = (
     zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILURES
 )
+ARRIVAL_SECONDS: Final = 1.0
+"""The rest of a handshake takes milliseconds; who is not in by then will not come."""
 
 
 class Gate:
@@ -40,6 +43,8 @@ class Gate:
         self._connections: set[int] = set()
         self._maybe_inside: set[int] = set()  # one of these is
         self._has_failed = False
+        self._loop = asyncio.get_running_loop()
+        self._no_show: asyncio.TimerHandle | None = None
         self._socket = socket
         door = socket.context.socket(zmq.ROUTER)
         door.bind(ZAP_ENDPOINT)
@@ -47,6 +52,7 @@ class Gate:
         self._monitor = ZSocket(socket.get_monitor_socket(_EVENTS), on_frames=self._watch)
 
     def close(self) -> None:
+        self._stop_waiting()
         self._socket.disable_monitor()
         self._monitor.close()
         self._door.close()
@@ -61,6 +67,12 @@ class Gate:
             with suppress(Unreachable):  # he has given up
                 self._door.send([sender, delimiter, version, request_id, b"200", b"OK", b"", b""])
                 self._is_taken = True
+                # one who gave up a moment before is never heard of again
+                self._no_show = self._loop.call_later(ARRIVAL_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        self._is_taken = False
+        self._admit_next()
 
     def _watch(self, frames: list[bytes]) -> None:
         message = parse_monitor_message(frames)
@@ -70,6 +82,7 @@ class Gate:
                 self._connections.add(connection)
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:  # does not tell whose
                 self._maybe_inside = self._connections.copy()
+                self._stop_waiting()
                 # libzmq now lets go of whoever was inside before; what is sent would go there
                 self._socket.get(zmq.EVENTS)
                 self._on_arrival()
@@ -89,5 +102,11 @@ class Gate:
             self._is_taken = False
             self._on_departure()
         elif self._has_failed:
+            self._stop_waiting()
             self._is_taken = False
         self._admit_next()
+
+    def _stop_waiting(self) -> None:
+        if self._no_show is not None:
+            self._no_show.cancel()
+            self._no_show = None
