@@ -123,7 +123,10 @@ async def test_pullers_come_in_one_after_another_in_their_order(door: Door) -> N
 async def _whoever_reads_last(
     door: Door, pullers: list[zmq.asyncio.Socket]
 ) -> list[zmq.asyncio.Socket]:
-    assert door.push.send([b"x"])
+    async with asyncio.timeout(FAILURE_SECONDS):
+        while not door.push.send([b"x"]):
+            door.writable.clear()
+            await door.writable.wait()
     poller = zmq.asyncio.Poller()
     for puller in pullers:
         poller.register(puller, zmq.POLLIN)

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -23,6 +23,9 @@ _EVENTS: Final = (
 )
 ARRIVAL_SECONDS: Final = 1.0
 """The rest of a handshake takes milliseconds; who is not in by then will not come."""
+LOOK_SECONDS: Final = 0.002
+EMPTY_SECONDS: Final = 1.0
+"""How long the next one waits for libzmq to let go of the one who left."""
 
 
 class Gate:
@@ -44,7 +47,8 @@ class Gate:
         self._maybe_inside: set[int] = set()  # one of these is
         self._has_failed = False
         self._loop = asyncio.get_running_loop()
-        self._no_show: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._empty_by = 0.0
         self._socket = socket
         door = socket.context.socket(zmq.ROUTER)
         door.bind(ZAP_ENDPOINT)
@@ -62,13 +66,23 @@ class Gate:
         self._admit_next()
 
     def _admit_next(self) -> None:
+        if self._is_taken or not self._asking:
+            return
+        if self._has_reader() and self._loop.time() < self._empty_by:
+            self._stop_waiting()
+            self._timer = self._loop.call_later(LOOK_SECONDS, self._admit_next)
+            return
         while self._asking and not self._is_taken:
             sender, delimiter, version, request_id, *_ = self._asking.popleft()
             with suppress(Unreachable):  # he has given up
                 self._door.send([sender, delimiter, version, request_id, b"200", b"OK", b"", b""])
                 self._is_taken = True
                 # one who gave up a moment before is never heard of again
-                self._no_show = self._loop.call_later(ARRIVAL_SECONDS, self._give_up)
+                self._timer = self._loop.call_later(ARRIVAL_SECONDS, self._give_up)
+
+    def _has_reader(self) -> bool:
+        """Whether libzmq would still send to somebody: it lets go of who left some steps later."""
+        return bool(cast(int, self._socket.get(zmq.EVENTS)) & zmq.POLLOUT)
 
     def _give_up(self) -> None:
         self._is_taken = False
@@ -83,8 +97,6 @@ class Gate:
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:  # does not tell whose
                 self._maybe_inside = self._connections.copy()
                 self._stop_waiting()
-                # libzmq now lets go of whoever was inside before; what is sent would go there
-                self._socket.get(zmq.EVENTS)
                 self._on_arrival()
             case zmq.EVENT_DISCONNECTED:
                 self._connections.discard(connection)
@@ -100,6 +112,7 @@ class Gate:
         elif has_arrived:
             self._maybe_inside.clear()
             self._is_taken = False
+            self._empty_by = self._loop.time() + EMPTY_SECONDS
             self._on_departure()
         elif self._has_failed:
             self._stop_waiting()
@@ -107,6 +120,6 @@ class Gate:
         self._admit_next()
 
     def _stop_waiting(self) -> None:
-        if self._no_show is not None:
-            self._no_show.cancel()
-            self._no_show = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
