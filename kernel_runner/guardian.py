@@ -80,7 +80,7 @@ from kernel_runner.keeper import keep
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Final, NoReturn
 
 FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -187,7 +187,7 @@ class _Guardian:
             pass  # a runner that died may have registered a path a moment before
         self._stop_listening()
         self._sweep_everything()
-        self._remove_paths()
+        remove_paths(self._to_remove)
         os.close(self._wake_fd)
         os.close(self._wake_write_fd)
         return self._exit_code
@@ -322,19 +322,21 @@ class _Guardian:
             if self._poll.poll(SWEEP_PAUSE_SECONDS * 1000):
                 os.read(self._wake_fd, MESSAGE_BYTES)
 
-    def _remove_paths(self) -> None:
-        if not self._to_remove:
-            return
-        import shutil  # late: it costs 10 ms
-        from pathlib import Path
 
-        for path in map(Path, self._to_remove):
-            try:
-                path.unlink()
-            except IsADirectoryError:
-                shutil.rmtree(path, ignore_errors=True)
-            except OSError:
-                continue
+def remove_paths(paths: Collection[str]) -> None:
+    """Remove these files and folders, with all that is in them; what cannot be removed stays."""
+    if not paths:
+        return
+    import shutil  # late: it costs 10 ms
+    from pathlib import Path
+
+    for path in map(Path, paths):
+        try:
+            path.unlink()
+        except IsADirectoryError:
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from kernel_runner import guardian
 from kernel_runner.errors import LaunchError
 
 if TYPE_CHECKING:
@@ -196,11 +197,7 @@ class Launcher:
 
     def remove_now(self) -> None:
         """Do what `remove_at_end` asks for: the guardian may have been killed."""
-        import shutil
-
-        for path in self._to_remove:
-            with suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        guardian.remove_paths([str(path) for path in self._to_remove])
 
     async def _send(self, message: bytes, fds: Sequence[int]) -> None:
         while True:
