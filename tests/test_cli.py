@@ -65,7 +65,7 @@ def test_a_command_line_that_cannot_be_read_is_exit_code_2(
 
 
 def test_help_names_every_option(tmp_path: Path) -> None:
-    done = run_to_end(tmp_path, "--help")
+    done = run_to_end(tmp_path, "serve", "--help")
 
     assert done.returncode == 0
     for option in ("--in", "--out", "--session", "--plaintext", "--config", "--address-file"):

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from kernel_runner.client import (
     connect,
     kernel,
 )
+from kernel_runner.client.socket import ClientSocket
 from kernel_runner.messages import commands, events
 from tests.running import RunnerProcess, runner
 from tests.wire import FAILURE_SECONDS
@@ -212,7 +214,7 @@ async def test_status_and_interrupt_need_no_hello(started: RunnerProcess) -> Non
     async with connected(started) as client:
         spinning = client.execute(SPIN)
         await until_output(spinning, b"ready")
-        stranger = Kernel(started.addresses["session"])
+        stranger = Kernel(partial(ClientSocket, started.addresses["session"]))
         try:
             status = await stranger.status()
             await stranger.interrupt(spinning.id)

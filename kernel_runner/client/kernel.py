@@ -4,7 +4,8 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar, Unpack
+from functools import partial
+from typing import Final, Protocol, TypeAlias, TypeVar, Unpack
 
 from kernel_runner.client.errors import ClientError, RunnerUnreachable
 from kernel_runner.client.options import QueuedOptions, task_options
@@ -18,6 +19,20 @@ CONNECT_SECONDS: Final = 10.0
 Answer = TypeVar("Answer")
 
 
+class Link(Protocol):
+    """What a kernel needs of a connection; never waits."""
+
+    address: str
+
+    def send(self, command: commands.Command, request_id: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+OpenLink: TypeAlias = Callable[[Callable[[Received], None]], Link]
+"""Opens a link whose events, in the order of arrival, go to the given function."""
+
+
 @asynccontextmanager
 async def connect(address: str, *, session: str | None = None) -> "AsyncIterator[Kernel]":
     """A kernel with a session of its own, or one that takes `session` over.
@@ -29,7 +44,7 @@ async def connect(address: str, *, session: str | None = None) -> "AsyncIterator
         RunnerUnreachable: nobody answered within 10 seconds.
         RequestRefused: there is no such session.
     """
-    kernel = Kernel(address)
+    kernel = Kernel(partial(ClientSocket, address))
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await kernel.hello(session)
@@ -50,18 +65,22 @@ class Kernel:
     columns, or False) and `keep_background`.  A query takes `run`, `stdin` and `wall_s` only.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, open_link: OpenLink) -> None:
         self._replies: dict[str, Reply] = {}
         self._numbers = itertools.count(1)
-        self._socket = ClientSocket(address, self._receive)
+        self._link = open_link(self._receive)
         self._error: ClientError | None = None
         self.welcome: events.Welcome | None = None
         self.on_other: Callable[[Received], None] = lambda received: None
         """Called with events that belong to no request that is open, such as logs."""
 
+    @property
+    def address(self) -> str:
+        """Where the runner is reached."""
+        return self._link.address
+
     def close(self) -> None:
-        self._socket.close()
+        self._link.close()
 
     def send(self, command: commands.Command, request_id: str | None = None) -> Reply:
         """Send any command; without an id it gets one.
@@ -76,7 +95,7 @@ class Kernel:
         if self._error is not None:
             reply.fail(self._error)
         else:
-            self._socket.send(command, request_id)
+            self._link.send(command, request_id)
         return reply
 
     def fail(self, error: ClientError) -> None:

@@ -19,6 +19,7 @@ class ClientSocket:
     """
 
     def __init__(self, address: str, on_event: Callable[[Received], None]) -> None:
+        self.address = address
         self._on_event = on_event
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._unsent: deque[Frames] = deque()

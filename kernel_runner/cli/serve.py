@@ -1,4 +1,4 @@
-"""The command line: words in, an exit code out.  The only place that joins the rooms."""
+"""`serve`: options of a runner in; it serves until a signal says to stop."""
 
 import argparse
 import asyncio
@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,12 +14,12 @@ from typing import Final
 from kernel_runner import config as configuration
 from kernel_runner import langs, logs
 from kernel_runner.base import Host
+from kernel_runner.cli import reported
 from kernel_runner.config import Config
-from kernel_runner.errors import BrokenLanguage, ConfigError, KernelRunnerError, UnknownLanguage
+from kernel_runner.errors import BrokenLanguage, ConfigError, UnknownLanguage
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
-USAGE_ERROR: Final = 2
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -43,12 +42,12 @@ OPTIONS: Final = (
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m kernel_runner",
+        prog="kernel-runner serve",
         description="Run the commands of a client, one at a time, in the order they were sent.  "
         "Defaults are in parentheses.",
         epilog="Each option is also an environment variable (KERNEL_RUNNER_WORK_DIR=...) and a key "
         "of the file that --config names (work-dir = '...').  Once it can be reached, the runner "
-        "prints its addresses as one line of JSON.  Example: python -m kernel_runner python "
+        "prints its addresses as one line of JSON.  Example: kernel-runner serve python "
         "--in 0 --out 0 --session ipc:///tmp/kernel.session",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -64,20 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(control: socket.socket, argv: Sequence[str] | None = None) -> int:
+def main(control: socket.socket, argv: Sequence[str]) -> int:
     """Serve until a signal says to stop; the exit code.  `control` leads to the guardian."""
     options, unknown = _parser().parse_known_args(argv)
     flags = {name.replace("_", "-"): value for name, value in vars(options).items()}
-    try:
-        config = _configure(flags.pop("language", None), flags, unknown)
-        return _run(config, control)
-    except ConfigError as error:
-        for problem in error.problems:
-            print(f"kernel-runner: {problem}", file=sys.stderr)
-        return USAGE_ERROR
-    except KernelRunnerError as error:
-        print(f"kernel-runner: {error}", file=sys.stderr)
-        return USAGE_ERROR
+    language = flags.pop("language", None)
+    return reported(lambda: _run(_configure(language, flags, unknown), control))
 
 
 def _configure(

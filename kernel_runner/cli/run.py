@@ -1,0 +1,1 @@
+"""`run`: files and arguments in; the program's output and exit code out."""
