@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from kernel_runner.errors import NothingToRun, TaskError, Unsupported
 from kernel_runner.launcher import Argv, Launcher
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Complete, Inspect, StartService
-from kernel_runner.messages.options import TerminalSize
+from kernel_runner.messages.options import Terminal
 from kernel_runner.process import Flow, OutputKind, Program, Streams
 from kernel_runner.question import Question
 from kernel_runner.task import Task
@@ -40,6 +41,8 @@ class Host(msgspec.Struct, frozen=True):
 
     `env` is the environment of programs, `scratch` a private folder that goes with the runner,
     `runtime_path` the interpreter or compiler to use instead of the one on the PATH.
+    `batch_only`: no query will come, so no interpreter is kept ready.  `stdin_fd`: what programs
+    read when their request says `stream`, instead of input from the client.
     """
 
     launcher: Launcher
@@ -47,6 +50,8 @@ class Host(msgspec.Struct, frozen=True):
     scratch: Path
     env: Mapping[str, str]
     runtime_path: Path | None = None
+    batch_only: bool = False
+    stdin_fd: int | None = None
 
 
 class BaseRunner(ABC):
@@ -70,6 +75,9 @@ class BaseRunner(ABC):
 
     package: ClassVar[str] = ""
     """The Debian package that has `command`."""
+
+    version_args: ClassVar[Sequence[str]] = ("--version",)
+    """What `command` is given to tell its version."""
 
     hello: ClassVar[str]
     """A program that prints ``hello``; the test suite runs it."""
@@ -176,7 +184,9 @@ class BaseRunner(ABC):
             cwd=self.cwd,
             program_streams=streams,
             signals=task.signals,
+            on_stopped=lambda number: task.post(events.Stopped(signal.Signals(number).name)),
         )
+        task.program = program
         task.begin(program)
         watcher = self._connect(program, streams)
         try:
@@ -184,7 +194,7 @@ class BaseRunner(ABC):
         finally:
             if watcher is not None:
                 watcher.stop()
-            task.activity = None
+            task.activity = task.program = None
             task.input.disconnect()
 
     async def run_shell(self, script: str) -> ExitCode:
@@ -239,17 +249,28 @@ class BaseRunner(ABC):
         return NothingToRun(f"{self.command} is not installed{hint}")
 
     def sources(self) -> Sequence[Path]:
-        """The source files in the work directory, sorted."""
-        return self.workspace.sources(*self.extensions)
+        """The source files that the client named, the main one first; else all that are there.
+
+        Raises:
+            NothingToRun: one that was named is not there.
+        """
+        named = [self.workspace.root / name for name in self.task.options.sources]
+        for file in named:
+            if not file.is_file():
+                raise NothingToRun(f"{file}: no such file")
+        return named or self.workspace.sources(*self.extensions)
 
     def has_makefile(self) -> bool:
-        """Whether the work directory is built by make."""
+        """Whether the work directory is built by make: not when the client named the sources."""
+        if self.task.options.sources:
+            return False
         return any((self.workspace.root / name).is_file() for name in ("Makefile", "makefile"))
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """What a program finds in its environment: the client's words win."""
         options = self._task.options if self._task is not None else None
-        quiet = {} if options is not None and isinstance(options.tty, TerminalSize) else QUIET_ENV
+        # who says what the streams are knows what a terminal can show
+        quiet = {} if options is not None and options.tty is not None else QUIET_ENV
         requested = options.env if options is not None else {}
         return {**self.env, **self.host.env, **quiet, **extra, **requested}
 
@@ -259,12 +280,16 @@ class BaseRunner(ABC):
         options = self.task.options
         streams = Streams(_flow_to(self.task))
         match options.tty:
-            case TerminalSize():
-                streams.open_whole(options.tty)
-                return streams
+            case Terminal():
+                streams.open_terminal(options.tty)
+                output = "pipes"
             case False:
                 output = "pipes"
-        if options.stdin == "stream" or options.stdin_bytes is not None:
+        if streams.terminal == 0:
+            pass
+        elif options.stdin == "stream" and self.host.stdin_fd is not None:
+            streams.give(os.dup(self.host.stdin_fd), 0)
+        elif options.stdin == "stream" or options.stdin_bytes is not None:
             streams.open_input("pipe")
         else:
             streams.open_input("null" if options.stdin == "none" else "terminal")

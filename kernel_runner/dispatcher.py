@@ -16,13 +16,15 @@ from kernel_runner import __version__
 from kernel_runner.base import BaseRunner
 from kernel_runner.errors import (
     NEVER_RAN,
-    InputFull,
     KernelRunnerError,
+    NoProgram,
     NoPrompt,
+    NotNow,
     Reason,
     WorkspaceError,
 )
 from kernel_runner.hooks import attempt
+from kernel_runner.look_ups import LookUp, look_up
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.request import BadRequest, Peer, Request
 from kernel_runner.outbox import Outbox, Session
@@ -114,14 +116,30 @@ class Dispatcher:
             _end_unrun(task, "cancelled", "it was taken from the queue")
         self._answer(request, events.Ok())
 
-    def _interrupt_running(self, request: Request, target: str | None, *, force: bool) -> None:
+    def _interrupt_running(self, command: commands.Interrupt, request: Request) -> None:
         running = self._queue.current
-        if target is not None and (running is None or self._find(request, target) != running):
-            self._refuse(request, "not-running", f"request {target!r} does not run now")
+        if not self._is_running(command.target, request):
+            self._refuse(request, "not-running", f"request {command.target!r} does not run now")
             return
-        if running is not None:
-            self._interrupt(running, "interrupted", force=force)
+        if running is not None and not (command.typed and running.input.is_raw):
+            self._interrupt(running, "interrupted", force=command.force)
         self._answer(request, events.Ok())
+
+    def _control(self, command: commands.ProgramCommand, request: Request) -> None:
+        """Do to the program that runs what its client asks for."""
+        running = self._queue.current
+        try:
+            if running is None or not self._is_running(command.target, request):
+                raise NoProgram("no such request runs now")
+            running.control(command)
+        except NotNow as error:
+            self._refuse(request, error.code, str(error))
+        else:
+            self._answer(request, events.Ok())
+
+    def _is_running(self, target: str | None, request: Request) -> bool:
+        running = self._queue.current
+        return target is None or (running is not None and self._find(request, target) is running)
 
     def _find(self, request: Request, target: str) -> Task | None:
         """The task that a request means: of its own session, without one of any."""
@@ -145,14 +163,14 @@ class Dispatcher:
                 self._feed(request, data)
             case commands.EndOfInput():
                 self._feed(request, None)
-            case commands.Complete() | commands.Inspect() | commands.IsComplete():
-                self._spawn(self._look_up(command, request), command.op, request)
-            case commands.Interrupt(target=target, force=force):
-                self._interrupt_running(request, target, force=force)
+            case commands.Interrupt():
+                self._interrupt_running(command, request)
+            case commands.SendSignal() | commands.Resize():
+                self._control(command, request)
             case commands.Cancel(target=target):
                 self._cancel(request, target)
-            case commands.GetStatus():
-                self._answer(request, self._status())
+            case commands.GetStatus(echo=echo):
+                self._answer(request, self._status(echo))
             case commands.ListQueue():
                 self._answer(request, self._listing())
             case commands.HostEvent(type=kind, data=data):
@@ -169,10 +187,8 @@ class Dispatcher:
                 self._hello(command, request)
             case commands.Acknowledge():
                 self._answer(request, events.Ok())
-            case commands.Upload() | commands.Download() | commands.ListFiles():
-                self._spawn(self._file(command, request), command.op, request)
             case _:
-                assert_never(command)
+                self._spawn(self._look_up(command, request), command.op, request)
 
     def _feed(self, request: Request, data: bytes | None) -> None:
         running = self._queue.current
@@ -184,44 +200,20 @@ class Dispatcher:
                 self._answer(request, events.Ok())
                 return
             taken = running.input.feed(data)
-        except (NoPrompt, InputFull) as error:
-            code = "no-prompt" if isinstance(error, NoPrompt) else "input-full"
-            self._refuse(request, code, str(error))
+        except NotNow as error:
+            self._refuse(request, error.code, str(error))
             return
         taken.add_done_callback(lambda _: self._answer(request, events.Ok()))
 
-    async def _look_up(self, command: commands.LookUp, request: Request) -> None:
-        answer: events.AnyEvent
+    async def _look_up(self, command: LookUp, request: Request) -> None:
         try:
-            match command:
-                case commands.Complete():
-                    words = await attempt(self._runner.complete(command), command.op)
-                    answer = events.Completion(list(words))
-                case commands.Inspect():
-                    text = await attempt(self._runner.inspect(command), command.op)
-                    answer = events.Inspection(text)
-                case commands.IsComplete(code=code):
-                    answer = await attempt(self._runner.is_complete(code), command.op)
-        except KernelRunnerError as error:
-            self._refuse(request, "failed", str(error))
-            return
-        self._answer(request, answer)
-
-    async def _file(self, command: commands.FileCommand, request: Request) -> None:
-        workspace = self._runner.workspace
-        try:
-            match command:
-                case commands.Upload(path=path, data=data, executable=executable):
-                    await asyncio.to_thread(workspace.write, path, data, executable=executable)
-                    self._answer(request, events.Ok())
-                case commands.Download(path=path):
-                    content = await asyncio.to_thread(workspace.read, path)
-                    self._answer(request, events.File(path, content))
-                case commands.ListFiles(path=path):
-                    entries = await asyncio.to_thread(workspace.entries, path)
-                    self._answer(request, events.Files(path, entries))
+            answer = await look_up(self._runner, command)
         except WorkspaceError as error:
             self._refuse(request, error.code, str(error), "paths start at the work directory")
+        except KernelRunnerError as error:
+            self._refuse(request, "failed", str(error))
+        else:
+            self._answer(request, answer)
 
     def _hello(self, command: commands.Hello, request: Request) -> None:
         session = self._session_for(command, request)
@@ -275,7 +267,7 @@ class Dispatcher:
         task.end_reason, task.message = "bad-request", bad.message
         self._put(task)
 
-    def _status(self) -> events.Status:
+    def _status(self, echo: str | None) -> events.Status:
         running = self._queue.running
         busy = "busy" if running is not None or len(self._queue) else "idle"
         return events.Status(
@@ -286,6 +278,7 @@ class Dispatcher:
             queue_length=len(self._queue),
             running=running.identity if running is not None else None,
             pid=os.getpid(),
+            echo=echo,
         )
 
     def _listing(self) -> events.QueueListing:

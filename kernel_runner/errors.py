@@ -2,6 +2,7 @@
 
 KernelRunnerError
 ├── ConfigError            wrong options, all of them together
+├── UsageError             a command line that asks for what cannot be done
 ├── UnknownLanguage
 ├── BrokenLanguage         its file does not load, or has no `Runner`
 ├── ProtocolError          what arrived is not one of our messages
@@ -17,8 +18,12 @@ KernelRunnerError
 │   └── InterpreterDied
 ├── HookFailed             the language failed to answer what is served at once
 ├── WorkspaceError         a file name that leads out of the work directory, or no such file
-├── NoPrompt               input that nobody asked for
-├── InputFull
+├── NotNow                 what is asked for at once does not fit what runs
+│   ├── NoPrompt
+│   ├── InputFull
+│   ├── NoProgram
+│   ├── NoTerminal
+│   └── NoSignal
 └── ClientError            the client's side: see `kernel_runner.client.errors`
 """
 
@@ -60,11 +65,19 @@ class ConfigError(KernelRunnerError):
         self.problems = tuple(problems)
 
 
+class UsageError(KernelRunnerError):
+    """What the command line asks for cannot be done; nothing was started."""
+
+
 class UnknownLanguage(KernelRunnerError):
     """There is no such language."""
 
     def __init__(self, name: str, known: Sequence[str]) -> None:
+        import difflib  # late: only this error needs it
+
         what = f"no language {name!r}" if name else "which language?"
+        if near := difflib.get_close_matches(name, known, 1):
+            what += f" (did you mean {near[0]}?)"
         super().__init__(f"{what}; known: {', '.join(known)}")
 
 
@@ -169,12 +182,43 @@ class WorkspaceError(KernelRunnerError):
         self.code = code
 
 
-class NoPrompt(KernelRunnerError):
+class NotNow(KernelRunnerError):
+    """What a client asks for at once does not fit what runs; `code` is for the client's program."""
+
+    code: ClassVar[str]
+
+
+class NoPrompt(NotNow):
     """Input came while no program was waiting for it; it was not kept."""
 
+    code = "no-prompt"
 
-class InputFull(KernelRunnerError):
+
+class InputFull(NotNow):
     """More input is waiting for the program than the runner keeps."""
+
+    code = "input-full"
+
+
+class NoProgram(NotNow):
+    """What is meant for a program came while none of the task's was running."""
+
+    code = "not-running"
+
+
+class NoTerminal(NotNow):
+    """The program has no terminal that could have a size."""
+
+    code = "no-terminal"
+
+
+class NoSignal(NotNow):
+    """There is no signal of this name."""
+
+    code = "bad-request"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} is no signal; write TERM, USR1, CONT or the like")
 
 
 class ClientError(KernelRunnerError):

@@ -38,6 +38,8 @@ Keeper to runner, on the keeper's socket:
 `("failed", errno, what)`
     it was not: `what` is the program or folder that could not be used, or `"fork"`, `"terminal"`,
     `"descriptors"`, `"signals"`, `"limits"`.  The last message.
+`("stopped", number)`
+    this signal stopped the first process, as Ctrl-Z does; SIGCONT lets it go on.
 `("exited", wait_status, background)`
     the first process ended; the status is that of `os.waitpid`.  `background`: others live on.
 `("waiting", answer)`
@@ -114,6 +116,23 @@ def main(run: Callable[[socket.socket], int]) -> int:
     theirs.close()
     with ours:
         return serve(ours, runner)
+
+
+def fork() -> socket.socket:
+    """The control socket of a guardian that is a child of this process, which is the runner.
+
+    The guardian leaves at the end of file on it, once nothing is left of what it started.  Keys
+    of the terminal do not reach it.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    _flush()
+    if os.fork() == 0:
+        ours.close()
+        os.setpgid(0, 0)
+        _replace_standard_input()
+        _leave_with_result(lambda control: serve(control, None), theirs)
+    theirs.close()
+    return ours
 
 
 def _replace_standard_input() -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         env: dict[str, str]  # the complete environment; PATH is searched for argv[0]
         cwd: str
         targets: list[int]  # for each descriptor passed, its number in the program
-        terminal: bool  # descriptor 0 becomes the controlling terminal
+        terminal: int | None  # which of these numbers becomes the controlling terminal
         rlimits: dict[int, int]  # soft and hard at once, at most what is allowed now
 
 
@@ -91,10 +91,10 @@ def _start(spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int]) -> in
     failure_fd, failure_write_fd = os.pipe2(os.O_CLOEXEC)
     what = "terminal"
     try:
-        if spec["terminal"]:
+        if spec["terminal"] is not None:
             # The keeper leads the session: if the program did, the kernel would hang up on all
             # that it leaves behind.
-            fcntl.ioctl(fds[spec["targets"].index(0)], termios.TIOCSCTTY, 0)
+            fcntl.ioctl(fds[spec["targets"].index(spec["terminal"])], termios.TIOCSCTTY, 0)
         what = "fork"
         program = os.fork()
     except OSError as error:
@@ -119,9 +119,9 @@ def _become_program(
     try:
         failure_fd = _place_descriptors(fds, spec["targets"], failure_fd)
         what = "terminal"
-        if spec["terminal"]:
+        if spec["terminal"] is not None:
             os.setpgid(0, 0)
-            os.tcsetpgrp(0, os.getpid())
+            os.tcsetpgrp(spec["terminal"], os.getpid())
         else:
             os.setsid()
         what = spec["cwd"]
@@ -232,14 +232,16 @@ class _Keeper:
         wait_status = None
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 is_anybody_left = False
                 break
             if pid == 0:
                 is_anybody_left = True
                 break
-            if pid == self._program:
+            if pid == self._program and os.WIFSTOPPED(status):
+                self.say("stopped", os.WSTOPSIG(status))
+            elif pid == self._program:
                 wait_status = status
         if wait_status is not None:
             self._wait_status = wait_status

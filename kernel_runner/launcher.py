@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -49,10 +49,11 @@ class TreeEnd(msgspec.Struct, frozen=True):
 class Spawned:
     """A started program, as its keeper tells of it."""
 
-    def __init__(self, keeper: socket.socket, what: str) -> None:
+    def __init__(self, keeper: socket.socket, what: str, on_stopped: Callable[[int], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._keeper = keeper
         self._what = what
+        self._on_stopped = on_stopped
         self._looks: list[asyncio.Future[Waiting]] = []
         self.pid = 0
         self.started: asyncio.Future[None] = self._loop.create_future()
@@ -114,6 +115,8 @@ class Spawned:
                 exit_code = 127 if number == errno.ENOENT else 126
                 error = LaunchError(what or self._what, os.strerror(number), exit_code)
                 self.started.set_exception(error)
+            case ("stopped", int(number)):
+                self._on_stopped(number)
             case ("exited", int(status), bool(background)):
                 self.exited.set_result(_exit(status, background=background))
             case ("waiting", answer):
@@ -159,15 +162,17 @@ class Launcher:
         env: Mapping[str, str],
         cwd: Path,
         descriptors: Sequence[tuple[int, int]],
-        terminal: bool,
+        terminal: int | None,
         rlimits: Mapping[int, int] | None = None,
+        on_stopped: Callable[[int], None] = lambda _: None,
     ) -> Spawned:
         """Start a program in a session of its own.
 
         Args:
             env: the complete environment; nothing of ours is added.
             descriptors: pairs of the number in the program and our descriptor; it gets no others.
-            terminal: descriptor 0 becomes its controlling terminal.
+            terminal: which of the numbers becomes its controlling terminal.
+            on_stopped: called with each signal that stops it, as Ctrl-Z does.
 
         Raises:
             LaunchError: not found, not executable, no such directory, no memory.
@@ -184,7 +189,7 @@ class Launcher:
         ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with keepers, _payload(spec) as payload:
             ours.setblocking(False)
-            spawned = Spawned(ours, words[0])
+            spawned = Spawned(ours, words[0], on_stopped)
             fds = [keepers.fileno(), payload, *(fd for _, fd in descriptors)]
             await self._send(marshal.dumps(("spawn", len(fds))), fds)
         await spawned.until_started()

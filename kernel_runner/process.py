@@ -11,9 +11,10 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from kernel_runner import streams, terminal
+from kernel_runner.errors import NoTerminal
 from kernel_runner.launcher import Argv, Exit, Launcher, Spawned, TreeEnd
 from kernel_runner.messages.events import StreamName
-from kernel_runner.messages.options import TerminalSize
+from kernel_runner.messages.options import Terminal
 
 STEP_SECONDS: Final = 2.0
 """Between the rungs of an interrupt: SIGINT, SIGTERM, SIGKILL."""
@@ -27,6 +28,7 @@ LATE_BYTES: Final = 8 << 20
 OutputKind: TypeAlias = Literal["pipes", "terminals"]
 InputKind: TypeAlias = Literal["terminal", "pipe", "null"]
 OUTPUTS: Final[Sequence[tuple[int, StreamName]]] = ((1, "stdout"), (2, "stderr"))
+STANDARD_STREAMS: Final = ("stdin", "stdout", "stderr")
 OnOutput: TypeAlias = Callable[[StreamName, bytes], None]
 
 
@@ -49,24 +51,28 @@ class Streams:
         self.descriptors: list[tuple[int, int]] = []
         self.readers: list[streams.OutputReader] = []
         self.input: streams.InputSide | None = None
-        self.has_terminal = False
+        self.terminal: int | None = None
+        """The number of the descriptor that becomes the program's controlling terminal."""
+        self._sized: streams.OutputReader | None = None
         self._resumed: Callable[[], None] | None = None
         self._late_bytes: int | None = None
         self.last_output = 0.0
 
-    def open_whole(self, size: TerminalSize) -> None:
-        """One terminal for everything; all output is `stdout`."""
-        master, slave = terminal.open_whole(size.rows, size.cols)
-        self.has_terminal = True
-        self.input = streams.TerminalInput(master, os.dup(slave))
-        self.give(slave, 0, 1, 2)
-        self._read(master, "stdout")
+    def open_terminal(self, options: Terminal) -> None:
+        """One terminal for several streams; what is written to it is `stdout` if that is one."""
+        master, slave = terminal.open_whole(options.rows, options.cols)
+        numbers = sorted(STANDARD_STREAMS.index(stream) for stream in options.streams)
+        self.terminal = numbers[0]
+        if self.terminal == 0:
+            self.input = streams.TerminalInput(master, os.dup(slave))
+        self.give(slave, *numbers)
+        self._sized = self._read(master, "stdout" if 1 in numbers else "stderr")
 
     def open_input(self, kind: InputKind) -> None:
         match kind:
             case "terminal":
                 master, slave = terminal.open_input()
-                self.has_terminal = True
+                self.terminal = 0
                 self.input = streams.TerminalInput(master, os.dup(slave))
                 self._read(master, "stdout")  # what is written to /dev/tty
                 self.give(slave, 0)
@@ -78,8 +84,12 @@ class Streams:
                 self.give(os.open(os.devnull, os.O_RDONLY), 0)
 
     def open_output(self, kind: OutputKind) -> None:
+        """Open those outputs that are not a terminal's already."""
+        given = {number for number, _ in self.descriptors}
         open_one = terminal.open_output if kind == "terminals" else streams.open_output_pipe
         for number, stream in OUTPUTS:
+            if number in given:
+                continue
             ours, theirs = open_one()
             self.give(theirs, number)
             self._read(ours, stream)
@@ -94,6 +104,16 @@ class Streams:
         for fd in self._theirs:
             os.close(fd)
         self._theirs.clear()
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Tell the program that its terminal has another size.
+
+        Raises:
+            NoTerminal: it has none of a size.
+        """
+        if self._sized is None or self._sized.closed:
+            raise NoTerminal("the program that runs has no terminal of a size")
+        terminal.set_size(self._sized.fd, rows, cols)
 
     def read_late(self) -> None:
         """Go on reading a bounded amount though the client is slow: the program is to end."""
@@ -122,8 +142,10 @@ class Streams:
         if self.input is not None:
             self.input.close()
 
-    def _read(self, fd: int, stream: StreamName) -> None:
-        self.readers.append(streams.OutputReader(fd, lambda data: self._output(stream, data)))
+    def _read(self, fd: int, stream: StreamName) -> streams.OutputReader:
+        reader = streams.OutputReader(fd, lambda data: self._output(stream, data))
+        self.readers.append(reader)
+        return reader
 
     def _output(self, stream: StreamName, data: bytes) -> None:
         self.last_output = asyncio.get_running_loop().time()
@@ -170,6 +192,7 @@ class Program:
         cwd: Path,
         program_streams: Streams,
         signals: list[str],
+        on_stopped: Callable[[int], None] = lambda _: None,
     ) -> "Program":
         """Start `argv` on these streams; on failure they are closed.
 
@@ -182,7 +205,8 @@ class Program:
                 env=env,
                 cwd=cwd,
                 descriptors=program_streams.descriptors,
-                terminal=program_streams.has_terminal,
+                terminal=program_streams.terminal,
+                on_stopped=on_stopped,
             )
         except BaseException:
             program_streams.close()
@@ -248,6 +272,14 @@ class Program:
 
     def stop_for_limit(self) -> None:
         self._start_climbing((signal.SIGTERM,))
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process group."""
+        self.spawned.signal(number, "group")
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Give its terminal another size; raises `NoTerminal`."""
+        self.streams.resize(rows, cols)
 
     async def ended_within(self, seconds: float) -> bool:
         """Whether no process of it is left by then."""

@@ -27,6 +27,9 @@ class Question:
     def asks_for_password(self) -> bool:
         return False
 
+    def is_raw(self) -> bool:
+        return False
+
     def close(self) -> None:
         self.answer.cancel()
 

@@ -50,22 +50,22 @@ class OutputReader:
     """
 
     def __init__(self, fd: int, on_data: Callable[[bytes], None]) -> None:
-        self._fd = fd
+        self.fd = fd
         self._on_data = on_data
         self._loop = asyncio.get_running_loop()
         self._reading = False
-        self._closed = False
+        self.closed = False
         self.resume()
 
     def pause(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._fd)
+            self._loop.remove_reader(self.fd)
 
     def resume(self) -> None:
-        if not self._reading and not self._closed:
+        if not self._reading and not self.closed:
             self._reading = True
-            self._loop.add_reader(self._fd, self._read)
+            self._loop.add_reader(self.fd, self._read)
 
     def drain(self) -> None:
         """Hand over what the kernel holds now, at most one pipe full."""
@@ -76,9 +76,9 @@ class OutputReader:
 
     def close(self) -> None:
         self.pause()
-        if not self._closed:
-            self._closed = True
-            os.close(self._fd)
+        if not self.closed:
+            self.closed = True
+            os.close(self.fd)
 
     def _read(self) -> None:
         pieces: list[bytes] = []
@@ -92,10 +92,10 @@ class OutputReader:
 
     def _take(self, size: int) -> bytes:
         """Some bytes; none when there are none now or will be none any more."""
-        if self._closed:
+        if self.closed:
             return b""
         try:
-            data = os.read(self._fd, size)
+            data = os.read(self.fd, size)
         except BlockingIOError:
             return b""
         except OSError as error:
@@ -125,6 +125,9 @@ class InputSide(Protocol):
 
     def asks_for_password(self) -> bool:
         """Whether what waits for this input is not to be shown."""
+
+    def is_raw(self) -> bool:
+        """Whether Ctrl-C is a key like any other to the program."""
 
     def close(self) -> None: ...
 
@@ -243,6 +246,9 @@ class PipeInput(InputWriter):
     def asks_for_password(self) -> bool:
         return False
 
+    def is_raw(self) -> bool:
+        return False
+
 
 class TerminalInput(InputWriter):
     """Input through a terminal.  Holds the program's side too, to see what it has not read.
@@ -299,6 +305,9 @@ class TerminalInput(InputWriter):
 
     def asks_for_password(self) -> bool:
         return terminal.asks_for_password(self._slave)
+
+    def is_raw(self) -> bool:
+        return terminal.is_raw(self._slave)
 
     def forget(self) -> None:
         """Drop all input that was not read: it was meant for a task that has ended."""

@@ -1,14 +1,28 @@
 """One request from the queue to its finish: its events, its input, its clock, how it ends."""
 
 import asyncio
+import signal
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from kernel_runner.errors import NEVER_RAN, InputFull, NoPrompt, Reason, TaskError
+from kernel_runner.errors import (
+    NEVER_RAN,
+    InputFull,
+    NoProgram,
+    NoPrompt,
+    NoSignal,
+    Reason,
+    TaskError,
+)
 from kernel_runner.limits import WallClock
 from kernel_runner.messages import events
-from kernel_runner.messages.commands import QueuedCommand
+from kernel_runner.messages.commands import (
+    ProgramCommand,
+    QueuedCommand,
+    Resize,
+    SendSignal,
+)
 from kernel_runner.messages.options import TaskOptions
 from kernel_runner.outbox import Session
 from kernel_runner.streams import MAX_INPUT_BYTES, InputSide
@@ -22,6 +36,16 @@ class Activity(Protocol):
 
     def stop_for_limit(self) -> None:
         """End it: it has used up what it may."""
+
+
+class Controls(Protocol):
+    """What a client can do to a program of its own beside ending it."""
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process group."""
+
+    def resize(self, rows: int, cols: int) -> None:
+        """Give its terminal another size; raises `NoTerminal`."""
 
 
 class Interrupted(TaskError):
@@ -51,6 +75,7 @@ class Task:
         self.max_rss_bytes = 0
         self.traceback: events.ErrorDetails | None = None
         self.activity: Activity | None = None
+        self.program: Controls | None = None
         self._missed: list[Callable[[Activity], None]] = []
         self._clock: WallClock | None = None
         self._input: TaskInput | None = None
@@ -124,6 +149,22 @@ class Task:
         if self.end_reason is not None:
             raise Interrupted(self.end_reason)
 
+    def control(self, command: ProgramCommand) -> None:
+        """Pass a signal or a size on to the program.
+
+        Raises:
+            NoProgram: none of this task's runs.
+            NoTerminal: it has none.
+            NoSignal: there is no such signal.
+        """
+        if self.program is None:
+            raise NoProgram("no program of this request runs now; a query has none of its own")
+        match command:
+            case SendSignal(name=name):
+                self.program.send_signal(_signal_of(name))
+            case Resize(rows=rows, cols=cols):
+                self.program.resize(rows, cols)
+
     def add_usage(self, cpu_seconds: float, max_rss_bytes: int) -> None:
         self.cpu_seconds += cpu_seconds
         self.max_rss_bytes = max(self.max_rss_bytes, max_rss_bytes)
@@ -190,6 +231,11 @@ class TaskInput:
         self._resume_clock = self._task.clock.pause()
         self._task.post(events.WaitingInput(is_password, certain))
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether the program reads keys itself, Ctrl-C among them."""
+        return self._side is not None and self._side.is_raw()
+
     def close_prompt(self) -> None:
         if self._resume_clock is not None:
             resume, self._resume_clock = self._resume_clock, None
@@ -238,6 +284,13 @@ class TaskInput:
     @property
     def _takes_input(self) -> bool:
         return self._task.options.stdin != "none" and self._task.options.stdin_bytes is None
+
+
+def _signal_of(name: str) -> signal.Signals:
+    try:
+        return signal.Signals["SIG" + name.upper().removeprefix("SIG")]
+    except KeyError:
+        raise NoSignal(name) from None
 
 
 def _resolve(taken: asyncio.Future[None], _: object) -> None:

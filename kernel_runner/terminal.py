@@ -58,6 +58,11 @@ def asks_for_password(terminal: int) -> bool:
     return bool(flags & termios.ICANON) and not flags & termios.ECHO
 
 
+def is_raw(terminal: int) -> bool:
+    """Whether the program has turned off that keys make signals."""
+    return not termios.tcgetattr(terminal)[_LFLAG] & termios.ISIG
+
+
 def unread_bytes(fd: int) -> int:
     """How much a reader of this pipe or terminal has not read yet."""
     buffer = fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0")

@@ -5,7 +5,6 @@ async with running("python", tmp_path) as client:
     heard = await client.hear_until("finished")
 """
 
-import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -16,8 +15,8 @@ from kernel_runner import langs, logs
 from kernel_runner.base import BaseRunner, Host
 from kernel_runner.channels.memory import MemoryChannel
 from kernel_runner.config import MAX_PENDING_BYTES, MAX_QUEUE_LENGTH
+from kernel_runner.embedded import serving
 from kernel_runner.launcher import own_guardian
-from kernel_runner.server import Server
 from kernel_runner.workspace import Workspace
 
 __all__ = ["MemoryChannel", "running"]
@@ -39,30 +38,15 @@ async def running(
         env: the environment of programs; ``PATH`` has to be in it.
     """
     make_runner = langs.load(language) if isinstance(language, str) else language
-    channel, opened, stop = MemoryChannel(), asyncio.Event(), asyncio.Event()
+    channel = MemoryChannel()
+    logging.getLogger(logs.ROOT).setLevel(logging.INFO)
     with tempfile.TemporaryDirectory(prefix="kernel-runner-") as scratch:
         async with own_guardian() as launcher:
             runner = make_runner(Host(launcher, Workspace(work_dir), Path(scratch), env))
-            server = Server(
+            async with serving(
                 runner,
-                [channel],
-                ready=runner.init(),
-                announce=lambda _: opened.set(),
+                channel,
                 max_queue_length=max_queue_length,
                 max_pending_bytes=max_pending_bytes,
-            )
-            logging.getLogger(logs.ROOT).setLevel(logging.INFO)
-            serving = asyncio.create_task(server.serve(stop), name="server")
-            try:
-                await _first(serving, opened)
+            ):
                 yield channel
-            finally:
-                stop.set()
-                await serving
-
-
-async def _first(serving: asyncio.Task[None], opened: asyncio.Event) -> None:
-    """Return when the channel is open, or the server has failed."""
-    opening = asyncio.create_task(opened.wait(), name="opening")
-    await asyncio.wait({serving, opening}, return_when=asyncio.FIRST_COMPLETED)
-    opening.cancel()

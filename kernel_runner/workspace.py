@@ -24,14 +24,11 @@ _FOLDER_FLAGS: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Workspace:
-    """The work directory."""
+    """The work directory, and where built programs go: into a hidden folder of it, or elsewhere."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, build_folder: Path | None = None) -> None:
         self.root = root
-
-    @property
-    def build_folder(self) -> Path:
-        return self.root / OWN_FOLDER / "build"
+        self.build_folder = build_folder or root / OWN_FOLDER / "build"
 
     def sources(self, *endings: str) -> Sequence[Path]:
         """All files with one of these endings, sorted; hidden folders are left out."""

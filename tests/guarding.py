@@ -62,7 +62,7 @@ def spawn(
     *,
     env: Mapping[str, str] | None = None,
     cwd: str = "/",
-    terminal: bool = False,
+    terminal: int | None = None,
     rlimits: Mapping[int, int] | None = None,
 ) -> Kept:
     """`fds` maps each number in the program to a descriptor of ours."""

@@ -5,7 +5,7 @@ import json
 from hypothesis import strategies as st
 
 from kernel_runner.messages import commands, events
-from kernel_runner.messages.options import Limits, TaskOptions, TerminalSize
+from kernel_runner.messages.options import Limits, TaskOptions, Terminal
 
 TEXTS = st.text(max_size=20)
 IDS = st.text(min_size=1, max_size=64)
@@ -32,7 +32,7 @@ FIELDS = sorted({field for kind in commands.COMMANDS.values() for field in kind.
 KEYS = st.sampled_from([*FIELDS, *TaskOptions.__struct_fields__, "v", "id", "line", "row", "col"])
 JSON_BODIES = st.dictionaries(KEYS | TEXTS, PLAIN, max_size=6).map(lambda d: json.dumps(d).encode())
 
-SIZES = st.builds(TerminalSize, st.integers(1, 65_535), st.integers(1, 65_535))
+SIZES = st.builds(Terminal, st.integers(1, 65_535), st.integers(1, 65_535))
 OPTIONS = st.builds(
     TaskOptions,
     run=st.none() | TEXTS,

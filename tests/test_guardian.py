@@ -134,7 +134,7 @@ def test_a_program_is_the_foreground_of_its_terminal_and_its_keeper_leads_the_se
         control,
         ["sh", "-c", "ps -o pid=,pgid=,sid=,tpgid= -p $$ && echo via tty > /dev/tty"],
         dict.fromkeys((0, 1, 2), slave),
-        terminal=True,
+        terminal=0,
     ) as program:
         pid = program.started()
         seen = read_until(master, b"via tty")

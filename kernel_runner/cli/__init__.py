@@ -7,10 +7,13 @@ exception: it has a parser of its own, which tells of all mistakes at once.
 
 import argparse
 import importlib
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from itertools import takewhile
+from typing import Final, NoReturn
 
 import kernel_runner
 from kernel_runner.errors import ConfigError, KernelRunnerError
@@ -19,9 +22,24 @@ USAGE_ERROR: Final = 2
 PROGRAM: Final = "kernel-runner"
 COMMANDS: Final = {
     "run": "run a program, as its language's own command would",
+    "repl": "type code at a prompt, with its state kept",
     "serve": "serve clients: what an image does",
+    "connect": "attach to a runner that is there, and type code",
+    "status": "tell what a runner is doing",
+    "queue": "list what runs and what waits in a runner",
+    "cancel": "take a request from the queue of a runner, or interrupt it",
+    "langs": "list the languages, their tools and versions",
+    "doctor": "tell what works here, and what to install",
+    "completion": "print the script that completes words in a shell",
 }
 """Each command and what it does; its module has the same name."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_ERROR, f"{PROGRAM}: {message}; see `{self.prog} --help`\n")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,9 +48,48 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         SystemExit: words that are not understood (2), or the end of a help text (0).
     """
-    options = _parser(argv).parse_args(argv)
+    if "_ARGCOMPLETE" in os.environ:  # the shell's script asks what the word could become
+        return int(importlib.import_module(f"{__name__}.completion").answer())
+    try:
+        try:
+            return _carry_out(argv)
+        finally:
+            _flush()
+    except BrokenPipeError:
+        _drop_output()
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _carry_out(argv: Sequence[str]) -> int:
+    parser = parser_for(argv[:1])
+    words = list(takewhile(lambda word: word != "--", argv))
+    options = parser.parse_args(words)
+    if rest := argv[len(words) + 1 :]:  # words for the user's program, whatever they look like
+        if "rest" not in options:
+            parser.error(f"words after --: `{options.command}` takes none")
+        options.rest = rest
     command = importlib.import_module(f"{__name__}.{options.command}")
     return reported(partial(command.run, options))
+
+
+def _flush() -> None:
+    """Write what was printed, while somebody can still be told that it cannot be written."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        print(f"{PROGRAM}: standard output: {error.strerror}", file=sys.stderr)
+        raise SystemExit(USAGE_ERROR) from None
+
+
+def _drop_output() -> None:
+    """Nobody takes it; without this the interpreter would try again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def reported(work: Callable[[], int]) -> int:
@@ -48,9 +105,9 @@ def reported(work: Callable[[], int]) -> int:
         return USAGE_ERROR
 
 
-def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """The words of every command; only the chosen one's module is loaded."""
-    parser = argparse.ArgumentParser(
+def parser_for(chosen: Sequence[str]) -> Parser:
+    """The words of every command; only the modules of those that were chosen are loaded."""
+    parser = Parser(
         prog=PROGRAM,
         description="Run code in many languages, and serve it to clients.",
         epilog=f"`{PROGRAM} COMMAND --help` has examples.  "
@@ -69,6 +126,6 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        if name in argv[:1] and name != "serve":
+        if name in chosen:
             importlib.import_module(f"{__name__}.{name}").add_arguments(words)
     return parser

@@ -1,1 +1,123 @@
 """`run`: files and arguments in; the program's output and exit code out."""
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kernel_runner import guardian, langs
+from kernel_runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from kernel_runner.base import BaseRunner
+
+EXAMPLES: Final = """\
+examples:
+  kernel-runner run hello.py
+  kernel-runner run main.c util.c -- --verbose input.txt
+  echo 5 | kernel-runner run square.c
+  kernel-runner run --lang python -c 'print(6 * 7)'
+  kernel-runner run --wall 10 slow.py
+"""
+STANDARD_INPUT: Final = "-"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "kernel-runner run [OPTIONS] FILE... [-- ARGS...]"
+    parser.epilog = EXAMPLES
+    parser.set_defaults(rest=())
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="the sources, the main one first; - reads one"
+    )
+    parser.add_argument("-c", "--code", metavar="CODE", help="run this instead of files")
+    parser.add_argument("-l", "--lang", metavar="LANG", help="the language, else by the ending")
+    parser.add_argument(
+        "--wall", type=_seconds, metavar="SECONDS", help="end the program after this long"
+    )
+    parser.add_argument(
+        "--runtime-path", type=Path, metavar="FILE", help="the interpreter or compiler"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run to the end; the program's exit code, 128+n when signal n ended it.
+
+    Raises:
+        UsageError: what is asked for cannot be run; nothing was started.
+    """
+    _check_sources(options)
+    language = _language(options)
+    _check_tool(language, options.runtime_path)
+    code = options.code.encode() if options.code is not None else None
+    if options.files == [STANDARD_INPUT]:
+        code = sys.stdin.buffer.read()
+    control = guardian.fork()  # before there are threads, and before much is loaded
+    from kernel_runner.cli.run_local import Program, run_here
+
+    program = Program(
+        language=language,
+        sources=() if code is not None else tuple(options.files),
+        code=code,
+        args=tuple(options.rest),
+        wall_s=options.wall,
+        runtime_path=options.runtime_path,
+    )
+    exit_code = run_here(program, control)
+    os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
+
+
+def _check_sources(options: argparse.Namespace) -> None:
+    """One way to say what to run, and files that can be read."""
+    files = options.files
+    if (options.code is not None) == bool(files) or (STANDARD_INPUT in files and len(files) > 1):
+        raise UsageError("say what to run: files, or - for standard input, or -c CODE")
+    if options.code == "":
+        raise UsageError("the code after -c is empty: there is nothing to run")
+    for name in files:
+        if name != STANDARD_INPUT and (problem := _problem_of(Path(name))):
+            raise UsageError(f"{name}: {problem}")
+
+
+def _problem_of(file: Path) -> str | None:
+    """Why a file cannot be a source."""
+    try:
+        with file.open("rb") as source:
+            is_empty = not source.read(1)
+    except IsADirectoryError:
+        return f"is a folder; name the files, as in {file}/main.py"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return "is empty: there is nothing to run" if is_empty else None
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError
+    return seconds
+
+
+def _language(options: argparse.Namespace) -> "type[BaseRunner]":
+    if options.lang:
+        return langs.load(options.lang)
+    if options.code is not None or options.files == [STANDARD_INPUT]:
+        raise UsageError("which language? say --lang, as in: --lang python")
+    found = {language.name: name for name in options.files for language in langs.of_file(name)[:1]}
+    match sorted(found):
+        case []:
+            names, endings = " ".join(options.files), " ".join(langs.endings())
+            raise UsageError(f"{names}: not one of the known endings ({endings}); say --lang")
+        case [only]:
+            return langs.load(only)
+        case several:
+            files = ", ".join(f"{found[name]} is {name}" for name in several)
+            raise UsageError(f"one language at a time: {files}; say --lang")
+
+
+def _check_tool(language: "type[BaseRunner]", runtime_path: Path | None) -> None:
+    tool = str(runtime_path or language.command)
+    if shutil.which(tool) is None:
+        hint = f"; on Debian: apt install {language.package}" if language.package else ""
+        raise UsageError(f"{tool} is not installed{hint}")

@@ -60,7 +60,8 @@ class InterpreterRunner(ScriptRunner):
         return [self.host.runtime_path or self.command, self.driver]
 
     async def init(self) -> None:
-        self._start()
+        if not self.host.batch_only:
+            self._start()
 
     async def query(self, code: str) -> ExitCode:
         task = self.task
@@ -152,6 +153,8 @@ class InterpreterRunner(ScriptRunner):
 
     async def _ask(self, kind: str, code: str, cursor: int | None) -> Frame | None:
         """Ask the driver about code, also while it runs a cell; None when it cannot say in time."""
+        if self._current is None and self._starting is not None:
+            await asyncio.wait([self._starting], timeout=LOOK_UP_SECONDS)
         driver = self._current
         if driver is None or not driver.alive:
             return None

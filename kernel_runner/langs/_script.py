@@ -1,4 +1,4 @@
-"""Languages whose sources are run as they are: ``main.<ending>``, or the only source."""
+"""Languages whose sources are run as they are: what the client names, ``main.<ending>``, the only."""
 
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class ScriptRunner(BaseRunner):
         Raises:
             NothingToRun: there is no main file, and not exactly one source.
         """
+        if self.task.options.sources:
+            return self.as_typed(self.sources()[0])
         for ending in self.extensions:
             if (main_file := self.workspace.root / f"main{ending}").is_file():
                 return main_file
@@ -37,3 +39,9 @@ class ScriptRunner(BaseRunner):
             case several:
                 names = ", ".join(file.name for file in several[:5])
                 raise NothingToRun(f"none of {names} is called main{self.extensions[0]}")
+
+    def as_typed(self, file: Path) -> Path:
+        """The name of `file` as seen from where the program runs: users know it by that."""
+        if file.is_relative_to(self.cwd) and not file.name.startswith("-"):
+            return file.relative_to(self.cwd)
+        return file

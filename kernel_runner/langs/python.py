@@ -16,4 +16,6 @@ class Runner(InterpreterRunner):
     driver = DRIVERS / "python" / "driver.py"
 
     def interpreter(self, main_file: Path) -> Argv:
-        return [self.program, "-u", main_file]
+        # a client that says what the streams are gets Python's own buffering
+        unbuffered = ["-u"] if self.task.options.tty is None else []
+        return [self.program, *unbuffered, main_file]

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, TypeAlias, get_args
 
 import msgspec
 
-from kernel_runner.messages.options import DEFAULT_OPTIONS, TaskOptions
+from kernel_runner.messages.options import DEFAULT_OPTIONS, Characters, TaskOptions
 
 Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -100,11 +100,32 @@ class IsComplete(Immediate, frozen=True):
 
 
 class Interrupt(Immediate, frozen=True):
-    """Stop what runs now, or only `target`; `force` does not stop at what keeps the state."""
+    """Stop what runs now, or only `target`; `force` does not stop at what keeps the state.
+
+    `typed`: Ctrl-C was typed, so it does nothing to a program that reads its terminal raw.
+    """
 
     op = "interrupt"
     target: str | None = None
     force: bool = False
+    typed: bool = False
+
+
+class SendSignal(Immediate, frozen=True):
+    """Send a signal, such as ``TERM``, to the process group of the program that runs."""
+
+    op = "signal"
+    name: str
+    target: str | None = None
+
+
+class Resize(Immediate, frozen=True):
+    """The terminal of the program that runs has so many characters now."""
+
+    op = "resize"
+    rows: Characters
+    cols: Characters
+    target: str | None = None
 
 
 class Cancel(Immediate, frozen=True):
@@ -115,9 +136,10 @@ class Cancel(Immediate, frozen=True):
 
 
 class GetStatus(Immediate, frozen=True):
-    """Tell what the runner is doing."""
+    """Tell what the runner is doing; `echo` comes back, so that an answer without id is known."""
 
     op = "status"
+    echo: str | None = None
 
 
 class ListQueue(Immediate, frozen=True):
@@ -220,11 +242,13 @@ ServiceCommand: TypeAlias = StartService | ShutdownService | ListServices | Star
 SessionCommand: TypeAlias = Hello | Acknowledge
 FileCommand: TypeAlias = Upload | Download | ListFiles
 LookUp: TypeAlias = Complete | Inspect | IsComplete
+ProgramCommand: TypeAlias = SendSignal | Resize
 ImmediateCommand: TypeAlias = (
     Input
     | EndOfInput
     | LookUp
     | Interrupt
+    | ProgramCommand
     | Cancel
     | GetStatus
     | ListQueue

@@ -124,7 +124,10 @@ class Completeness(Event, frozen=True):
 
 
 class Status(Event, frozen=True):
-    """`state` is initializing, idle, busy or stopping; times are seconds since 1970."""
+    """`state` is initializing, idle, busy or stopping; times are seconds since 1970.
+
+    `echo` is what the question had with it.
+    """
 
     type = "status"
     started_at: float
@@ -134,6 +137,7 @@ class Status(Event, frozen=True):
     queue_length: int
     running: str | None
     pid: int
+    echo: str | None = None
 
 
 class QueueEntry(msgspec.Struct, frozen=True):
@@ -174,6 +178,13 @@ class Welcome(Event, frozen=True):
     runner_version: str
     features: list[str]
     next_seq: int
+
+
+class Stopped(Event, frozen=True):
+    """A signal has stopped the program, as Ctrl-Z does; ``signal`` with CONT lets it go on."""
+
+    type = "stopped"
+    signal: str
 
 
 class Superseded(Event, frozen=True):
@@ -221,7 +232,7 @@ class Refused(Event, frozen=True):
     hint: str = ""
 
 
-TaskEvent: TypeAlias = Output | Media | Log | WaitingInput | Accepted | Started | Finished
+TaskEvent: TypeAlias = Output | Media | Log | WaitingInput | Accepted | Started | Stopped | Finished
 Answer: TypeAlias = (
     Completion
     | Inspection

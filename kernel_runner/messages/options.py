@@ -19,11 +19,20 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     open_files: int | None = None
 
 
-class TerminalSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One terminal for input and all output, of this many characters."""
+StandardStream = Literal["stdin", "stdout", "stderr"]
+Characters = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
-    rows: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-    cols: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+class Terminal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One terminal of this many characters, which `streams` are; the other streams are pipes."""
+
+    rows: Characters
+    cols: Characters
+    streams: Annotated[tuple[StandardStream, ...], msgspec.Meta(min_length=1)] = (
+        "stdin",
+        "stdout",
+        "stderr",
+    )
 
 
 class TaskOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -32,8 +41,10 @@ class TaskOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     `stdin`: ``prompt`` accepts input while the program waits for it, ``stream`` at any time,
     ``none`` gives end of file.  On the wire it can be bytes instead, here in `stdin_bytes`: they
     are given as they are, then end of file.
-    `tty`: absent means as the kind of program wants, false means pipes.
-    `cwd` is relative to the work directory.  `run` groups clean, build and exec.
+    `tty`: absent means as the kind of program wants, false means pipes as in a shell's pipeline.
+    `cwd` and `sources` are relative to the work directory; `sources` are the files of the program,
+    the main one first, where the language is not to look for them.  `run` groups clean, build and
+    exec.
     """
 
     run: str | None = None
@@ -43,12 +54,13 @@ class TaskOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     limits: Limits = Limits()
     env: dict[str, str] = {}
     cwd: str | None = None
-    tty: Literal[False] | TerminalSize | None = None
+    tty: Literal[False] | Terminal | None = None
+    sources: tuple[str, ...] = ()
     keep_background: bool = False
 
     def set_for_programs(self) -> str:
         """The names of those options that are set and only make sense for a program of its own."""
-        names = ("args", "env", "cwd", "tty", "keep_background")
+        names = ("args", "env", "cwd", "tty", "sources", "keep_background")
         return ", ".join(name for name in names if getattr(self, name))
 
 

@@ -14,6 +14,7 @@ import msgspec
 from kernel_runner.errors import MalformedBody, MalformedFrames, UnknownCommand
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.options import TaskOptions
+from kernel_runner.messages.request import Envelope
 
 Frames: TypeAlias = Sequence[bytes]
 Header: TypeAlias = Mapping[str, Any]
@@ -116,20 +117,17 @@ def encode_command(command: commands.Command, *, request_id: str) -> Frames:
     return [msgpack.packb(header), body.encode() if isinstance(body, str) else body]
 
 
-class Received(msgspec.Struct, frozen=True):
-    """One event as the client sees it: `seq` is None in answers to a connection."""
-
-    event: events.AnyEvent
-    id: str | None
-    seq: int | None
-    t_ns: int
+Received: TypeAlias = Envelope
+"""One event as the client sees it: `seq` is None in answers to a connection."""
 
 
 def decode_event(frames: Frames) -> Received:
     """Read one event; raises `MalformedFrames` or `MalformedBody`."""
     header, body = parse_header(frames)
     fields = dict(header)
-    name, _ = fields.pop("type", None), fields.pop("v", None)
+    name, version = fields.pop("type", None), fields.pop("v", None)
+    if version != VERSION:
+        raise MalformedBody("event", f"v has to be {VERSION}, not {reprlib.repr(version)}")
     identity, seq, t_ns = fields.pop("id", None), fields.pop("seq", None), fields.pop("t_ns", 0)
     kind = events.EVENTS.get(name) if isinstance(name, str) else None
     if kind is None:

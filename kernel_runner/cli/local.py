@@ -1,0 +1,75 @@
+"""A language in, a kernel out: client and runner in this one process, its guardian a child."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from kernel_runner import config
+from kernel_runner.base import BaseRunner, Host
+from kernel_runner.channels.local import LocalChannel
+from kernel_runner.client.kernel import Kernel
+from kernel_runner.embedded import serving
+from kernel_runner.launcher import Launcher
+from kernel_runner.messages.commands import Command
+from kernel_runner.messages.session_wire import Received
+from kernel_runner.workspace import Workspace
+
+
+class LocalLink:
+    """The link between a kernel and a runner of the same process."""
+
+    address = "this process"
+
+    def __init__(self, on_event: Callable[[Received], None]) -> None:
+        self.channel = LocalChannel(on_event)
+
+    def send(self, command: Command, request_id: str) -> None:
+        self.channel.say(command, request_id)
+
+    def pause(self) -> None:
+        self.channel.reading = False
+
+    def resume(self) -> None:
+        self.channel.read_on()
+
+    def close(self) -> None:
+        self.channel.close()
+
+
+@asynccontextmanager
+async def local_kernel(
+    language: type[BaseRunner],
+    launcher: Launcher,
+    *,
+    work_dir: Path,
+    stdin_fd: int | None,
+    runtime_path: Path | None = None,
+) -> AsyncIterator[tuple[Kernel, LocalLink]]:
+    """A kernel for batch requests; nothing is written into the work directory.
+
+    Args:
+        stdin_fd: what programs read that were asked for with ``stream``; None: the client's input.
+    """
+    scratch = config.make_scratch(os.environ)
+    launcher.remove_at_end(scratch)
+    runner = language(
+        Host(
+            launcher,
+            Workspace(work_dir, build_folder=scratch / "build"),
+            scratch,
+            dict(os.environ),
+            runtime_path,
+            batch_only=True,
+            stdin_fd=stdin_fd,
+        )
+    )
+    links: list[LocalLink] = []
+
+    def open_link(on_event: Callable[[Received], None]) -> LocalLink:
+        links.append(LocalLink(on_event))
+        return links[0]
+
+    kernel = Kernel(open_link)
+    async with serving(runner, links[0].channel):
+        yield kernel, links[0]

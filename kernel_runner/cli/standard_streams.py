@@ -1,0 +1,171 @@
+"""The standard streams of this process: which are a terminal, keys as they are typed, output.
+
+Writing is done by a thread of its own for each stream: a reader that does not read must not keep
+Ctrl-C from being seen.
+"""
+
+import asyncio
+import errno
+import os
+import queue
+import termios
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from kernel_runner.messages.options import StandardStream, Terminal
+
+STREAMS: Final[Sequence[StandardStream]] = ("stdin", "stdout", "stderr")
+MAX_PENDING_BYTES: Final = 1 << 20
+"""What may wait for the reader of our output before the program waits."""
+READ_BYTES: Final = 65_536
+
+_IFLAG, _OFLAG, _CFLAG, _LFLAG, _, _, _CC = range(7)
+
+
+def terminal_of_program() -> Terminal | None:
+    """What the program is to have for a terminal: the streams that are one here.
+
+    Keys are passed on only by who is in the foreground, and only where there is a place to show
+    them; otherwise the program gets our standard input itself.
+    """
+    shown = tuple(name for fd, name in enumerate(STREAMS) if fd and os.isatty(fd))
+    if not shown:
+        return None
+    columns, rows = os.get_terminal_size(STREAMS.index(shown[0]))
+    streams = ("stdin", *shown) if _takes_keys() else shown
+    return Terminal(rows or 24, columns or 80, streams)
+
+
+def _takes_keys() -> bool:
+    return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+
+
+class Keys:
+    """The keyboard, and how it was before."""
+
+    def __init__(self) -> None:
+        self._before = termios.tcgetattr(0)
+
+    @contextmanager
+    def passed_on(self, *, translate_output: bool) -> Iterator[None]:
+        """Inside the block every key is a byte; nothing is echoed, no key is special.
+
+        Args:
+            translate_output: others write to the terminal too, and end lines with a newline only.
+        """
+        mode = termios.tcgetattr(0)
+        mode[_IFLAG] = mode[_LFLAG] = 0
+        if not translate_output:
+            mode[_OFLAG] &= ~termios.OPOST
+        mode[_CFLAG] = mode[_CFLAG] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+        mode[_CC][termios.VMIN], mode[_CC][termios.VTIME] = 1, 0
+        termios.tcsetattr(0, termios.TCSADRAIN, mode)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(0, termios.TCSADRAIN, self._before)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """As it was before, inside the block."""
+        raw = termios.tcgetattr(0)
+        termios.tcsetattr(0, termios.TCSADRAIN, self._before)
+        try:
+            yield
+        finally:
+            termios.tcsetattr(0, termios.TCSADRAIN, raw)
+
+    def read(self) -> bytes:
+        """What was typed; nothing when the terminal is gone."""
+        try:
+            return os.read(0, READ_BYTES)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return b""
+
+
+class Outlet:
+    """Writes to one descriptor in order.
+
+    Args:
+        on_broken: called once, on the loop, when nobody reads it any more.
+    """
+
+    def __init__(self, fd: int, on_broken: Callable[[], None]) -> None:
+        self._fd = fd
+        self._on_broken = on_broken
+        self._loop = asyncio.get_running_loop()
+        self._pending: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._pending_bytes = 0
+        self._changed = asyncio.Event()
+        self._thread: threading.Thread | None = None
+        self.is_broken = False
+
+    def write(self, data: bytes) -> None:
+        """Have it written, never waiting; who has more asks `full` first."""
+        if self.is_broken or not data:
+            return
+        if self._thread is None:
+            # a daemon: it may be stuck in a write when everything else has ended
+            self._thread = threading.Thread(target=self._write_on, daemon=True, name="outlet")
+            self._thread.start()
+        self._pending_bytes += len(data)
+        self._pending.put(data)
+
+    @property
+    def full(self) -> bool:
+        return self._pending_bytes > MAX_PENDING_BYTES
+
+    async def wait_below(self, size_bytes: int) -> None:
+        """Return when at most this much is left to write."""
+        while self._pending_bytes > size_bytes and not self.is_broken:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _write_on(self) -> None:
+        while True:
+            data = memoryview(self._pending.get())
+            size = len(data)
+            try:
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except OSError:
+                self._loop.call_soon_threadsafe(self._break)
+                return
+            self._loop.call_soon_threadsafe(self._wrote, size)
+
+    def _wrote(self, size: int) -> None:
+        self._pending_bytes -= size
+        self._changed.set()
+
+    def _break(self) -> None:
+        self.is_broken = True
+        self._changed.set()
+        self._on_broken()
+
+
+async def read_input() -> bytes:
+    """The next piece of standard input; nothing at its end.
+
+    By a thread, since a file cannot be waited for, and nobody else's descriptor is to be set to
+    not blocking.
+    """
+    loop = asyncio.get_running_loop()
+    piece: asyncio.Future[bytes] = loop.create_future()
+
+    def tell(data: bytes) -> None:
+        if not piece.done():
+            piece.set_result(data)
+
+    def read() -> None:
+        try:
+            data = os.read(0, READ_BYTES)
+        except OSError:
+            data = b""
+        loop.call_soon_threadsafe(tell, data)
+
+    threading.Thread(target=read, daemon=True, name="input").start()
+    return await piece

@@ -1,0 +1,44 @@
+"""A language and a channel in; a whole runner that serves the channel from this process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from kernel_runner.base import BaseRunner
+from kernel_runner.channels import Channel
+from kernel_runner.config import MAX_PENDING_BYTES, MAX_QUEUE_LENGTH
+from kernel_runner.server import Server
+
+
+@asynccontextmanager
+async def serving(
+    runner: BaseRunner,
+    channel: Channel,
+    *,
+    max_queue_length: int = MAX_QUEUE_LENGTH,
+    max_pending_bytes: int = MAX_PENDING_BYTES,
+) -> AsyncIterator[None]:
+    """The channel is open inside the block; at its end all that runs is ended and answered."""
+    opened, stop = asyncio.Event(), asyncio.Event()
+    server = Server(
+        runner,
+        [channel],
+        ready=runner.init(),
+        announce=lambda _: opened.set(),
+        max_queue_length=max_queue_length,
+        max_pending_bytes=max_pending_bytes,
+    )
+    server_task = asyncio.create_task(server.serve(stop), name="server")
+    try:
+        await _first(server_task, opened)
+        yield
+    finally:
+        stop.set()
+        await server_task
+
+
+async def _first(server_task: asyncio.Task[None], opened: asyncio.Event) -> None:
+    """Return when the channel is open, or the server has failed."""
+    opening = asyncio.create_task(opened.wait(), name="opening")
+    await asyncio.wait({server_task, opening}, return_when=asyncio.FIRST_COMPLETED)
+    opening.cancel()
