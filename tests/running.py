@@ -33,16 +33,7 @@ class RunnerProcess:
 
     def processes(self, name: str | None = None) -> list[int]:
         """The runner and every process that descends from it, or those of this name."""
-        found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-        return [pid for pid in found if self._is_ours(pid, name)]
-
-    def _is_ours(self, pid: int, name: str | None) -> bool:
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-            command = Path(f"/proc/{pid}/comm").read_text().strip()
-        except OSError:
-            return False
-        return f"{MARK}={self.mark}".encode() in environment and name in (None, command)
+        return marked_processes(self.mark, name)
 
     async def process_named(self, name: str) -> int:
         """The pid of the first process of this name; waits until there is one."""
@@ -152,6 +143,21 @@ async def connected(started: RunnerProcess, dialect: str = "session") -> AsyncIt
         yield client
     finally:
         client.close()
+
+
+def marked_processes(mark: str, name: str | None = None) -> list[int]:
+    """Every process with this mark in its environment, or those of this name."""
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in found if _is_marked(pid, mark, name)]
+
+
+def _is_marked(pid: int, mark: str, name: str | None) -> bool:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        command = Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return False
+    return f"{MARK}={mark}".encode() in environment and name in (None, command)
 
 
 async def process_ended(pid: int) -> None:

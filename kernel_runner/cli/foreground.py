@@ -102,9 +102,10 @@ class Foreground:
                 case events.Log(level="warning" | "error" | "critical"):
                     self.tell(event.text)
                 case events.Stopped():
+                    await self.flush()
                     self._follow_stop()
                 case events.Finished():
-                    await self._flush()
+                    await self.flush()
                     return event
         raise AssertionError("a queued request ends with its finish")
 
@@ -134,7 +135,8 @@ class Foreground:
             await outlet.wait_below(READ_ON_BYTES)
             self._flow.resume()
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Return when all is written, or nobody reads it."""
         for outlet in self._outlets.values():
             await outlet.wait_below(0)
 

@@ -91,6 +91,7 @@ async def _build_and_execute(
             foreground.tell(finish.message)
         if finish.exit_code:
             break
+    await foreground.flush()
     return finish.exit_code
 
 

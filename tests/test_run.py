@@ -1,0 +1,339 @@
+"""Programs run by `kernel-runner run` and by their language's own command: nobody sees which."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.running import LOOK_SECONDS, MARK, marked_processes
+from tests.screen import Terminal
+from tests.tools import require_tool
+from tests.wire import FAILURE_SECONDS
+
+RUN = (str(Path(sys.executable).with_name("kernel-runner")), "run")
+
+
+def until_all_ended(mark: str) -> None:
+    end = time.monotonic() + FAILURE_SECONDS
+    while left := marked_processes(mark):
+        assert time.monotonic() < end, f"left: {left}"
+        time.sleep(LOOK_SECONDS)
+
+
+def run(
+    folder: Path, *words: str, stdin: bytes = b"", command: Sequence[str] = RUN
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*command, *words], cwd=folder, input=stdin, capture_output=True)
+
+
+PROGRAMS = {
+    "arguments": "import sys; print(sys.argv, __file__, sys.path[0])",
+    "environment": "import os; print(sorted(set(os.environ) - {'_', 'MPLBACKEND'}), os.getcwd())",
+    "streams": "import sys; print([s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr)])",
+    "input": "import sys; print(input('how many? ') * 2); print(repr(sys.stdin.read()))",
+    "exit code": "import sys; sys.exit(7)",
+    "words for an exit": "import sys; sys.exit('no luck')",
+    "traceback": "def f(): return 1 / 0\nf()",
+    "signal": "import os; os.abort()",
+    "killed": "import os; os.kill(os.getpid(), 9)",
+    "bytes": "import sys; sys.stdout.buffer.write(bytes(range(256)) * 1000)",
+    "both streams": "import sys; print('out'); print('err', file=sys.stderr)",
+    "neighbours": "import helper; print(helper.NAME)",
+    "many lines": "for number in range(200_000): print(number)",
+    "closed output": "import os; os.close(1)",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_it_behaves_as_with_the_command_of_its_language(tmp_path: Path, name: str) -> None:
+    (tmp_path / "program.py").write_text(PROGRAMS[name])
+    (tmp_path / "helper.py").write_text("NAME = 'helper'")
+    stdin = b"5\nrest"
+
+    own = run(tmp_path, "program.py", "a", "-b", command=["python3"], stdin=stdin)
+    ours = run(tmp_path, "program.py", "--", "a", "-b", stdin=stdin)
+
+    assert (ours.stdout, ours.stderr) == (own.stdout, own.stderr)
+    assert ours.returncode == own.returncode if own.returncode >= 0 else 128 - own.returncode
+
+
+def test_sources_are_built_and_arguments_passed_on(tmp_path: Path) -> None:
+    require_tool("gcc")
+    (tmp_path / "main.c").write_text(
+        "#include <stdio.h>\nint square(int);\n"
+        'int main(int n, char **v) { int x; scanf("%d", &x);'
+        ' printf("%s %d\\n", v[1], square(x)); return 3; }'
+    )
+    (tmp_path / "util.c").write_text("int square(int x) { return x * x; }")
+
+    done = run(tmp_path, "main.c", "util.c", "--", "--lang", stdin=b"5")
+
+    assert (done.stdout, done.stderr, done.returncode) == (b"--lang 25\n", b"", 3)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["main.c", "util.c"]
+
+
+def test_a_build_that_fails_says_what_the_compiler_says(tmp_path: Path) -> None:
+    require_tool("gcc")
+    (tmp_path / "main.c").write_text("int main(void) { return undeclared; }")
+
+    done = run(tmp_path, "main.c")
+
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert b"main.c:1:25: error: " in done.stderr
+
+
+def test_code_can_be_a_word_or_come_by_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("NAME = 'helper'")
+
+    word = run(tmp_path, "--lang", "python", "-c", "import helper; print(helper.NAME, input())")
+    piped = run(tmp_path, "--lang", "python", "-", stdin=b"import helper; print(helper.NAME)")
+
+    assert word.stderr.endswith(b"EOFError: EOF when reading a line\n")
+    assert piped.stdout == b"helper\n"
+    assert [file.name for file in tmp_path.glob("*.py")] == ["helper.py"]
+
+
+def test_it_does_not_read_the_input_that_its_program_leaves(tmp_path: Path) -> None:
+    (tmp_path / "nothing.py").write_text("pass")
+
+    done = subprocess.run(
+        ["bash", "-c", f"while read line; do {' '.join(RUN)} nothing.py; echo $line; done"],
+        cwd=tmp_path,
+        input=b"one\ntwo\nthree\n",
+        capture_output=True,
+    )
+
+    assert done.stdout == b"one\ntwo\nthree\n"
+
+
+def test_a_program_whose_reader_leaves_is_ended(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text("while True: print('y' * 100)")
+
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {' '.join(RUN)} endless.py 2>&1 | head -c 5"],
+        cwd=tmp_path,
+        capture_output=True,
+    )
+
+    assert done.stdout == b"yyyyy"
+    assert done.returncode != 0
+
+
+def test_a_limit_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time; time.sleep(1000)")
+
+    done = run(tmp_path, "--wall", "0.3", "slow.py")
+
+    assert done.stderr == b"kernel-runner: it ran longer than 0.3 s\n"
+    assert done.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_whoever_ends_it_ends_its_program_and_all_below(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "parent.py").write_text(
+        "import subprocess; subprocess.Popen(['sleep', '1000'], start_new_session=True);"
+        " print('ready', flush=True); import time; time.sleep(1000)"
+    )
+    mark = os.urandom(8).hex()
+
+    with subprocess.Popen(
+        [*RUN, "parent.py"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env={**os.environ, MARK: mark},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        exit_code = process.wait()
+
+    until_all_ended(mark)
+    assert exit_code == (-number if number == signal.SIGKILL else 128 + number)
+
+
+NOT_TO_BE_RUN = {
+    "missing.py": "kernel-runner: missing.py: no such file or directory",
+    "notes.txt": "kernel-runner: notes.txt: not one of the known endings",
+    "empty.py": "kernel-runner: empty.py: is empty: there is nothing to run",
+    "folder": "kernel-runner: folder: is a folder; name the files, as in folder/main.py",
+    "main.py main.c": "kernel-runner: one language at a time: main.c is c, main.py is python",
+    "": "kernel-runner: say what to run: files, or - for standard input, or -c CODE",
+    "-c print() main.py": "kernel-runner: say what to run: files, or - for standard input",
+    "-c 1": "kernel-runner: which language? say --lang, as in: --lang python",
+    "--lang lava main.py": "kernel-runner: no language 'lava'",
+    "--runtime-path no-python main.py": "kernel-runner: no-python is not installed",
+    "main.py argument": "kernel-runner: argument: no such file or directory",
+    "main.py --flag": "kernel-runner: unrecognized arguments: --flag",
+    "--wall -1 main.py": "kernel-runner: argument --wall: ",
+}
+
+
+@pytest.mark.parametrize("words", NOT_TO_BE_RUN)
+def test_what_cannot_be_run_is_told_in_a_sentence_and_nothing_starts(
+    tmp_path: Path, words: str
+) -> None:
+    for name in ("main.py", "main.c", "notes.txt"):
+        (tmp_path / name).write_text("print('started')")
+    (tmp_path / "empty.py").touch()
+    (tmp_path / "folder").mkdir()
+
+    done = run(tmp_path, *words.split())
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().startswith(NOT_TO_BE_RUN[words])
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_tool_that_is_not_there_is_named_with_its_package(tmp_path: Path) -> None:
+    (tmp_path / "main.c").write_text("int main(void) {}")
+
+    done = subprocess.run(
+        [*RUN, "main.c"], cwd=tmp_path, capture_output=True, env={"PATH": str(tmp_path)}
+    )
+
+    expected = b"kernel-runner: gcc is not installed; on Debian: apt install gcc libc6-dev\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+
+
+# In a terminal --------------------------------------------------------------------------------
+
+PERSON = """\
+import getpass, os, signal, sys, time
+print([stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)], os.environ["TERM"])
+print("hello", input("name? "))
+print(len(getpass.getpass("password? ")), "characters")
+signal.signal(signal.SIGWINCH, lambda *_: print("now", os.get_terminal_size()))
+print("size", os.get_terminal_size())
+while True:
+    try:
+        time.sleep(1000)
+    except KeyboardInterrupt:
+        print("not yet")
+"""
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Path:
+    (tmp_path / "person.py").write_text(PERSON)
+    return tmp_path
+
+
+def test_a_terminal_is_passed_on(person: Path) -> None:
+    terminal = Terminal([*RUN, "person.py"], cwd=person, env={}, rows=30, columns=90)
+    terminal.until("name\\?$")
+    terminal.line("Ada")
+    terminal.until("password\\?$")
+    terminal.line("secret")
+    terminal.until("size ")
+    terminal.resize(33, 99)
+    terminal.until("now ")
+
+    assert terminal.lines == [
+        "[True, True, True] xterm-256color",
+        "name? Ada",
+        "hello Ada",
+        "password?",
+        "6 characters",
+        "size os.terminal_size(columns=90, lines=30)",
+        "now os.terminal_size(columns=99, lines=33)",
+    ]
+    terminal.close()
+
+
+def test_ctrl_c_interrupts_and_twice_ends(person: Path) -> None:
+    terminal = Terminal([*RUN, "person.py"], cwd=person, env={})
+    terminal.line("Ada")
+    terminal.until("password")
+    terminal.line("secret")
+    terminal.until("size ")
+    terminal.type("<ctrl-c>")
+    terminal.until("not yet")
+    terminal.type("<ctrl-c>", "<ctrl-c>")
+
+    assert terminal.until_end() == 128 + signal.SIGKILL
+
+
+RAW = """\
+import os, sys, termios, tty
+before = termios.tcgetattr(0)
+tty.setraw(0)
+print("keys?", end="", flush=True)
+keys = b""
+while not keys.endswith(b"q"):
+    keys += os.read(0, 100)
+termios.tcsetattr(0, termios.TCSANOW, before)
+print(keys)
+"""
+
+
+def test_to_a_program_that_reads_keys_ctrl_c_is_a_key(tmp_path: Path) -> None:
+    (tmp_path / "editor.py").write_text(RAW)
+    terminal = Terminal([*RUN, "editor.py"], cwd=tmp_path, env={})
+    terminal.until("keys\\?$")
+    terminal.type("\x1a", "<ctrl-c>", "<ctrl-c>", "<ctrl-c>", "q")
+
+    assert terminal.until_end() == 0
+    assert terminal.lines == ["keys?b'\\x1a\\x03\\x03\\x03q'"]
+
+
+def test_ctrl_z_gives_the_shell_back_and_fg_goes_on(person: Path) -> None:
+    shell = Terminal(["bash", "--norc", "--noediting"], cwd=person, env={"PS1": "$ "})
+    shell.until_prompt("$")
+    shell.line(f"{' '.join(RUN)} person.py")
+    shell.until("name\\?$")
+    shell.type("\x1a")
+    shell.until("Stopped")
+    shell.line("stty | grep -c icanon; echo it is $((1 + 1))")
+    shell.until("^it is 2")
+    shell.line("fg")
+    shell.line("Ada")
+    shell.until("hello Ada")
+    shell.close()
+
+
+@pytest.mark.parametrize("where", ["| cat", "2>&1 | cat", "2> errors", "< /dev/null"])
+def test_a_stream_that_is_no_terminal_is_none_inside(tmp_path: Path, where: str) -> None:
+    (tmp_path / "streams.py").write_text(PROGRAMS["streams"])
+    shell = Terminal(["bash", "--norc"], cwd=tmp_path, env={"PS1": "$ "}, columns=250)
+    shell.until_prompt("$")
+    shell.line(f"python3 streams.py {where}; {' '.join(RUN)} streams.py {where}; echo end")
+    shell.until("^end")
+    shell.close()
+
+    own, ours = (line for line in shell.lines if line.startswith("["))
+    assert own == ours
+
+
+def test_a_paste_of_a_megabyte_arrives(tmp_path: Path) -> None:
+    (tmp_path / "lines.py").write_text(
+        "import sys, hashlib\nprint('ready')\n"
+        "print(hashlib.sha256(sys.stdin.read().encode()).hexdigest())"
+    )
+    text = "".join(f"line {number:060}\n" for number in range(16_000))
+    terminal = Terminal([*RUN, "lines.py"], cwd=tmp_path, env={})
+    terminal.until("ready")
+    for start in range(0, len(text), 4_096):
+        terminal.child.send(text[start : start + 4_096])
+    terminal.type("<ctrl-d>")
+
+    terminal.until(hashlib.sha256(text.encode()).hexdigest())
+    assert terminal.until_end() == 0
+
+
+def test_a_terminal_that_is_closed_ends_the_program(person: Path) -> None:
+    mark = os.urandom(8).hex()
+    terminal = Terminal([*RUN, "person.py"], cwd=person, env={MARK: mark})
+    terminal.until("name\\?$")
+    os.close(terminal.child.child_fd)
+
+    until_all_ended(mark)
