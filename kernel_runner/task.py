@@ -3,7 +3,9 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from operator import methodcaller
 from typing import Protocol
 
 from kernel_runner.errors import (
@@ -12,6 +14,7 @@ from kernel_runner.errors import (
     NoProgram,
     NoPrompt,
     NoSignal,
+    NotNow,
     Reason,
     TaskError,
 )
@@ -157,13 +160,23 @@ class Task:
             NoTerminal: it has none.
             NoSignal: there is no such signal.
         """
-        if self.program is None:
-            raise NoProgram("no program of this request runs now; a query has none of its own")
         match command:
             case SendSignal(name=name):
-                self.program.send_signal(_signal_of(name))
+                call = methodcaller("send_signal", _signal_of(name))
             case Resize(rows=rows, cols=cols):
-                self.program.resize(rows, cols)
+                call = methodcaller("resize", rows, cols)
+        if self.program is not None:
+            call(self.program)
+        elif self.activity is None:
+            self._missed.append(lambda _: self._control_late(call))
+        else:
+            raise NoProgram("this request has no program of its own, as a query to an interpreter")
+
+    def _control_late(self, call: Callable[[Controls], None]) -> None:
+        """For a program that was just about to start when its client spoke to it."""
+        if self.program is not None:
+            with suppress(NotNow):
+                call(self.program)
 
     def add_usage(self, cpu_seconds: float, max_rss_bytes: int) -> None:
         self.cpu_seconds += cpu_seconds
