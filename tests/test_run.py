@@ -205,6 +205,31 @@ def test_a_tool_that_is_not_there_is_named_with_its_package(tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (2, expected)
 
 
+def test_with_watch_a_change_ends_it_and_runs_it_again(tmp_path: Path) -> None:
+    program = tmp_path / "page.py"
+    program.write_text("print('first', flush=True); import time; time.sleep(1000)")
+
+    with subprocess.Popen(
+        [*RUN, "--watch", "page.py"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None
+        heard = [process.stdout.readline()]
+        program.with_suffix(".new").write_text("print('second')")
+        program.with_suffix(".new").rename(program)
+        heard += [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+
+    assert b"".join(heard).decode() == (
+        "first\nkernel-runner: changed; running it again\n"
+        "second\nkernel-runner: exit code 0; waiting for a change\n"
+    )
+    assert process.returncode == 128 + signal.SIGINT
+
+
 # In a terminal --------------------------------------------------------------------------------
 
 PERSON = """\

@@ -20,6 +20,7 @@ examples:
   echo 5 | kernel-runner run square.c
   kernel-runner run --lang python -c 'print(6 * 7)'
   kernel-runner run --wall 10 slow.py
+  kernel-runner run --watch page.py
 """
 STANDARD_INPUT: Final = "-"
 
@@ -33,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-c", "--code", metavar="CODE", help="run this instead of files")
     parser.add_argument("-l", "--lang", metavar="LANG", help="the language, else by the ending")
+    parser.add_argument(
+        "-w", "--watch", action="store_true", help="run it again whenever a source changes"
+    )
     parser.add_argument(
         "--wall", type=_seconds, metavar="SECONDS", help="end the program after this long"
     )
@@ -64,13 +68,20 @@ def run(options: argparse.Namespace) -> int:
         wall_s=options.wall,
         runtime_path=options.runtime_path,
     )
-    exit_code = run_here(program, control)
+    exit_code = run_here(program, control, watch=options.watch)
     os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
 
 
 def _check_sources(options: argparse.Namespace) -> None:
     """One way to say what to run, and files that can be read."""
     files = options.files
+    if options.watch and (STANDARD_INPUT in files or options.code is not None):
+        raise UsageError("--watch is for files: code and standard input do not change")
+    if options.watch:
+        from importlib.util import find_spec
+
+        if find_spec("watchfiles") is None:
+            raise UsageError("--watch needs a package: pip install 'kernel-runner[cli]'")
     if (options.code is not None) == bool(files) or (STANDARD_INPUT in files and len(files) > 1):
         raise UsageError("say what to run: files, or - for standard input, or -c CODE")
     if options.code == "":

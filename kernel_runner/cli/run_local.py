@@ -34,14 +34,20 @@ class Program(msgspec.Struct, frozen=True):
     runtime_path: Path | None
 
 
-def run_here(program: Program, control: socket.socket) -> int:
+def run_here(program: Program, control: socket.socket, *, watch: bool) -> int:
     """Run it in the current folder; nothing is left of it when this returns.
 
     Args:
         control: leads to a guardian, which ends with it.
+        watch: run it again whenever one of its sources changes, until Ctrl-C.
     """
+    launcher = Launcher(control)
     try:
-        return asyncio.run(_run(program, control))
+        if watch:
+            from kernel_runner.cli.watch import run_at_changes
+
+            return asyncio.run(run_at_changes(lambda: _run(program, launcher), program.sources))
+        return asyncio.run(_run(program, launcher))
     except Ended as ended:
         return ended.exit_code
     finally:
@@ -49,8 +55,7 @@ def run_here(program: Program, control: socket.socket) -> int:
         os.wait()  # the guardian, which leaves when all that was started has ended
 
 
-async def _run(program: Program, control: socket.socket) -> int:
-    launcher = Launcher(control)
+async def _run(program: Program, launcher: Launcher) -> int:
     with _source_files(program, launcher) as sources:
         terminal = terminal_of_program()
         takes_keys = terminal is not None and "stdin" in terminal.streams
