@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from kernel_runner.client.connect import connect
 from kernel_runner.client.errors import RunnerDied, RunnerNotStarted
-from kernel_runner.client.kernel import Kernel, connect
+from kernel_runner.client.kernel import Kernel
 
+START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 5.0
 
 
@@ -22,6 +24,9 @@ async def launch(
     work_dir: Path | str | None = None,
     runtime_path: Path | str | None = None,
     env: Mapping[str, str] | None = None,
+    python: Path | str = sys.executable,
+    options: Sequence[str] = (),
+    timeout_seconds: float = START_SECONDS,
 ) -> AsyncIterator[Kernel]:
     """A kernel of this language while the block is open; nothing of it is left afterwards.
 
@@ -29,21 +34,35 @@ async def launch(
         work_dir: where the user's files are; without it an empty folder that goes with the block.
         runtime_path: the interpreter or compiler, instead of the one on the PATH.
         env: the environment of runner and programs, instead of this process's.
+        python: the Python of the runner, which has this package.
+        options: more words for its command line, such as ``"--max-queue-length=10"``.
+        timeout_seconds: how long it may take to start.
 
     Raises:
         RunnerNotStarted: with what it said.
+
+    Example:
+        ```python
+        from kernel_runner.client import launch
+
+        async with launch("python") as kernel:
+            result = await kernel.query("1 + 1").result()
+            print(result.stdout.strip())  # 2
+        ```
     """
     with tempfile.TemporaryDirectory(prefix="kernel-runner-client-") as folder:
         own_work_dir = Path(folder, "work")
         own_work_dir.mkdir()
-        options = [f"--work-dir={work_dir or own_work_dir}"]
+        words = [str(python), "-m", "kernel_runner", language]
+        words.append(f"--work-dir={work_dir or own_work_dir}")
         if runtime_path is not None:
-            options.append(f"--runtime-path={runtime_path}")
-        options += ["--in=none", "--out=none", f"--session=ipc://{folder}/session"]
+            words.append(f"--runtime-path={runtime_path}")
+        words += ["--in=none", "--out=none", f"--session=ipc://{folder}/session", *options]
         log_file = Path(folder, "log")  # a pipe would fill up, and the runner wait for its reader
-        process = await _start([language, *options], log_file, env)
+        process = await _start(words, log_file, env)
         try:
-            async with connect(await _address(process, log_file)) as kernel:
+            address = await _address(process, log_file, timeout_seconds)
+            async with connect(address, timeout_seconds=timeout_seconds) as kernel:
                 watch = asyncio.create_task(_watch(process, kernel, log_file), name="runner")
                 try:
                     yield kernel
@@ -56,20 +75,31 @@ async def launch(
 async def _start(
     words: Sequence[str], log_file: Path, env: Mapping[str, str] | None
 ) -> asyncio.subprocess.Process:
-    with log_file.open("wb") as log:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "kernel_runner", *words),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env=env,
-        )
+    try:
+        with log_file.open("wb") as log:
+            return await asyncio.create_subprocess_exec(
+                *words,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=env,
+                start_new_session=True,  # a Ctrl-C in our terminal is for us to act on
+            )
+    except OSError as error:
+        raise RunnerNotStarted(f"cannot start {words[0]}: {error.strerror}") from error
 
 
-async def _address(process: asyncio.subprocess.Process, log_file: Path) -> str:
+async def _address(
+    process: asyncio.subprocess.Process, log_file: Path, timeout_seconds: float
+) -> str:
     assert process.stdout is not None, "it is a pipe"
-    if line := await process.stdout.readline():
-        return str(json.loads(line)["session"])
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            if line := await process.stdout.readline():
+                return str(json.loads(line)["session"])
+    except TimeoutError as error:
+        text = f"the runner did not tell its address within {timeout_seconds:g} s"
+        raise RunnerNotStarted(text) from error
     exit_code = await process.wait()
     message = log_file.read_text(errors="replace").strip()
     raise RunnerNotStarted(message or f"exit code {exit_code}")
