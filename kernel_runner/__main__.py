@@ -6,24 +6,24 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from kernel_runner import guardian
+from kernel_runner import cli, guardian
+
+HELP = ("--help", "-h", "--version")
 
 
 def main() -> int:
     """Carry out the words of the command line; the exit code."""
+    gc.disable()  # loading makes no garbage, but many objects to look through
     words = sys.argv[1:]
-    if words[:1] == ["serve"]:
-        return guardian.main(partial(_serve, words[1:]))
-    from kernel_runner import cli  # late: the guardian of `serve` stays small
+    if words and (words[0] == "serve" or words[0] not in (*cli.COMMANDS, *HELP)):
+        return guardian.main(partial(_serve, words[words[0] == "serve" :]))
+    from kernel_runner.cli import command_line
 
-    if not words or words[0] in cli.COMMANDS or words[0] in ("--help", "-h", "--version"):
-        return cli.main(words)
-    return guardian.main(partial(_serve, words))
+    return command_line.main(words)
 
 
 def _serve(words: Sequence[str], control: socket.socket) -> int:
-    """The runner's life; imported only on its side of the fork."""
-    gc.disable()  # loading makes no garbage, but many objects to look through
+    """The runner's life; imported only on its side of the fork, so the guardian stays small."""
     from kernel_runner.cli import serve
 
     gc.freeze()

@@ -34,7 +34,8 @@ def run(
 
 PROGRAMS = {
     "arguments": "import sys; print(sys.argv, __file__, sys.path[0])",
-    "environment": "import os; print(sorted(set(os.environ) - {'_', 'MPLBACKEND'}), os.getcwd())",
+    "environment": "import os; ours = {'_', 'MPLBACKEND', 'PYTHONPATH', 'KERNEL_RUNNER_MEDIA'};"
+    " print(sorted(set(os.environ) - ours), os.getcwd())",
     "streams": "import sys; print([s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr)])",
     "input": "import sys; print(input('how many? ') * 2); print(repr(sys.stdin.read()))",
     "exit code": "import sys; sys.exit(7)",
@@ -238,12 +239,10 @@ print([stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)], os.en
 print("hello", input("name? "))
 print(len(getpass.getpass("password? ")), "characters")
 signal.signal(signal.SIGWINCH, lambda *_: print("now", os.get_terminal_size()))
+signal.signal(signal.SIGINT, lambda *_: os.write(1, b"not yet\\n"))
 print("size", os.get_terminal_size())
 while True:
-    try:
-        time.sleep(1000)
-    except KeyboardInterrupt:
-        print("not yet")
+    time.sleep(1000)
 """
 
 
@@ -359,6 +358,6 @@ def test_a_terminal_that_is_closed_ends_the_program(person: Path) -> None:
     mark = os.urandom(8).hex()
     terminal = Terminal([*RUN, "person.py"], cwd=person, env={MARK: mark})
     terminal.until("name\\?$")
-    os.close(terminal.child.child_fd)
+    terminal.hang_up()
 
     until_all_ended(mark)

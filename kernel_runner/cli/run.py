@@ -1,6 +1,7 @@
 """`run`: files and arguments in; the program's output and exit code out."""
 
 import argparse
+import gc
 import os
 import shutil
 import sys
@@ -59,6 +60,9 @@ def run(options: argparse.Namespace) -> int:
         code = sys.stdin.buffer.read()
     control = guardian.fork()  # before there are threads, and before much is loaded
     from kernel_runner.cli.run_local import Program, run_here
+
+    gc.freeze()
+    gc.enable()
 
     program = Program(
         language=language,

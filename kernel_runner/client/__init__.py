@@ -27,7 +27,8 @@ asks for input waits until `Kernel.input` is called, and so does `result`, unles
 `kernel_runner.client.sync` is the same without `await`.
 """
 
-from kernel_runner.client.connect import connect
+from typing import TYPE_CHECKING
+
 from kernel_runner.client.errors import (
     BadAddress,
     ClientError,
@@ -48,11 +49,14 @@ from kernel_runner.client.errors import (
 )
 from kernel_runner.client.files import Progress
 from kernel_runner.client.kernel import Kernel
-from kernel_runner.client.launch import launch
 from kernel_runner.client.reply import Reply
 from kernel_runner.client.result import Prompt, Result
 from kernel_runner.messages import events
 from kernel_runner.messages.options import Limits, Terminal
+
+if TYPE_CHECKING:
+    from kernel_runner.client.connecting import connect
+    from kernel_runner.client.launching import launch
 
 __all__ = [
     "BadAddress",
@@ -82,3 +86,14 @@ __all__ = [
     "events",
     "launch",
 ]
+
+_HOMES = {"connect": "connecting", "launch": "launching"}
+"""What needs ZeroMQ is loaded when it is used: `kernel-runner run` starts without it."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Self, Unpack
 
 from kernel_runner import client
-from kernel_runner.client.connect import CONNECT_SECONDS
+from kernel_runner.client.connecting import CONNECT_SECONDS
 from kernel_runner.client.files import Content, Files, OnProgress
-from kernel_runner.client.launch import START_SECONDS
+from kernel_runner.client.launching import START_SECONDS
 from kernel_runner.client.loop_thread import LoopThread
 from kernel_runner.client.options import LimitValues, QueuedOptions, Tty
 from kernel_runner.client.result import Prompt, Result

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from kernel_runner.client.connect import connect
+from kernel_runner.client.connecting import connect
 from kernel_runner.client.errors import RunnerDied, RunnerNotStarted
 from kernel_runner.client.kernel import Kernel
 
