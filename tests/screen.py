@@ -63,9 +63,6 @@ class Terminal:
     def hang_up(self) -> None:
         """The terminal goes away, and nobody tells the program but the kernel."""
         self.child.ptyproc.fileobj.close()
-
-    def hang_up(self) -> None:
-        """Close the terminal under its program, as a window that is closed."""
         self.child.ptyproc.fileobj.close()
         self.child.ptyproc.closed = self.child.closed = True
 
