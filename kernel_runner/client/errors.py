@@ -1,5 +1,6 @@
 """What the client raises.
 
+```text
 ClientError
 ├── RunnerNotStarted    the runner's process ended before it could be reached
 ├── BadAddress          no address that could be connected to
@@ -16,6 +17,7 @@ ClientError
 ├── LocalFileError      a file on this side could not be read or written
 ├── FileTooLarge        a file is larger than a message may be
 └── ProgramFailed       `Result.check` of a program that did not end well
+```
 """
 
 from kernel_runner.errors import ClientError, Reason

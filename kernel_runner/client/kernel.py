@@ -27,11 +27,8 @@ class Kernel(Transfers):
     def query(self, code: str, **options: Unpack[QueuedOptions]) -> Reply:
         """Run source text; what it defines is kept for the next query.
 
-        Args:
-            stdin: ``"prompt"`` takes input while the code waits for it, ``"none"`` gives the end
-                of the input; bytes are given as they are.
-            limits: what it may use, such as ``{"wall_s": 10}``; `wall_s` is short for that.
-            run: groups it with other requests.
+        The options are those of `kernel_runner.client.options.QueuedOptions`, such as
+        ``wall_s=10``.
 
         Raises:
             ValueError: an option has a value that it cannot have.

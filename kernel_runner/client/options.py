@@ -14,19 +14,29 @@ Tty: TypeAlias = Literal[False] | tuple[int, int] | Terminal | None
 
 
 class QueuedOptions(TypedDict, total=False):
-    """The keywords of every queued request."""
+    """The keywords of every queued request; a query to an interpreter takes the first four."""
 
-    run: str | None
-    args: Sequence[str]
     stdin: StdinMode | bytes
+    """``"prompt"``, the default, takes input while the program waits for it, ``"stream"`` at any
+    time, ``"none"`` gives the end of the input; bytes are given as they are."""
     limits: LimitValues | None
+    """What it may use, such as ``{"wall_s": 10}``."""
     wall_s: float | None
     """Short for this one of the limits."""
+    run: str | None
+    """Groups clean, build and exec: where the build has failed, the exec is skipped."""
+    args: Sequence[str]
+    """What the program gets on its command line."""
     env: Mapping[str, str]
+    """Variables that it has beside those of the runner."""
     cwd: str | None
+    """Where it runs, below the work directory."""
     tty: Tty
+    """A terminal of (rows, columns) for the program, or False for pipes."""
     sources: Sequence[str]
+    """The files of the program, where the language is not to look for them."""
     keep_background: bool
+    """Leave the programs running that it has left in the background."""
 
 
 def task_options(options: QueuedOptions) -> TaskOptions:

@@ -28,6 +28,10 @@ class Link(Protocol):
 
     def send(self, command: commands.Command, request_id: str) -> None: ...
 
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -79,6 +83,17 @@ class Requests(Controls):
         if not isinstance(self._error, KernelClosed):
             self.fail(KernelClosed())
             self._link.close()
+
+    def pause(self) -> None:
+        """Take no events for now: they wait at the runner, and at last its program does.
+
+        Answers to other requests wait as well.
+        """
+        self._link.pause()
+
+    def resume(self) -> None:
+        """Take events again, those that waited first."""
+        self._link.resume()
 
     def fail(self, error: ClientError) -> None:
         """The runner is gone: every open request, and every later one, gets this error."""
