@@ -1,6 +1,7 @@
 """`kernel-runner` and `python -m kernel_runner`: a command, or a language to serve."""
 
 import gc
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from functools import partial
 from kernel_runner import cli, guardian
 
 HELP = ("--help", "-h", "--version")
+UNTIL_EOF = "--until-eof"
 
 
 def main() -> int:
@@ -16,19 +18,21 @@ def main() -> int:
     gc.disable()  # loading makes no garbage, but many objects to look through
     words = sys.argv[1:]
     if words and (words[0] == "serve" or words[0] not in (*cli.COMMANDS, *HELP)):
-        return guardian.main(partial(_serve, words[words[0] == "serve" :]))
+        # the guardian puts /dev/null in its place
+        stdin_fd = os.dup(0) if UNTIL_EOF in words else None
+        return guardian.main(partial(_serve, words[words[0] == "serve" :], stdin_fd))
     from kernel_runner.cli import command_line
 
     return command_line.main(words)
 
 
-def _serve(words: Sequence[str], control: socket.socket) -> int:
+def _serve(words: Sequence[str], stdin_fd: int | None, control: socket.socket) -> int:
     """The runner's life; imported only on its side of the fork, so the guardian stays small."""
     from kernel_runner.cli import serve
 
     gc.freeze()
     gc.enable()
-    return serve.main(control, words)
+    return serve.main(control, words, stdin_fd=stdin_fd)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kernel_runner import shown
 from kernel_runner.langs._interpreter import DRIVERS
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.commands import Execute
@@ -151,8 +152,8 @@ async def test_more_processes_at_once_than_there_are_places_all_show(tmp_path: P
 
     heard = await run(tmp_path, program)
 
-    *shown, printed = told(heard)
-    assert (sorted(shown), printed) == (sorted(f"<{n}>" for n in range(30)), "stdout: 0\n")
+    *pictures, printed = told(heard)
+    assert (sorted(pictures), printed) == (sorted(f"<{n}>" for n in range(30)), "stdout: 0\n")
 
 
 async def test_a_pipe_full_of_output_comes_before_what_is_shown_after_it(tmp_path: Path) -> None:
@@ -184,9 +185,9 @@ async def test_what_cannot_be_read_is_refused_and_the_next_is_shown(
 
     heard = await run(tmp_path, program)
 
-    refused, shown = told(heard)
+    refused, following = told(heard)
     assert (refused.startswith("stdout: refused: "), refused.count("\n")) == (True, 1)
-    assert (shown, "could not be shown" in logs(heard)[0]) == ("<next>", True)
+    assert (following, "could not be shown" in logs(heard)[0]) == ("<next>", True)
 
 
 async def test_a_body_beyond_the_bound_is_refused(tmp_path: Path) -> None:
@@ -224,6 +225,21 @@ async def test_a_connection_that_is_left_open_holds_nothing_up(tmp_path: Path, s
         left = [path.name for path in folder.iterdir() if path.is_socket()]
 
     assert (told(heard), told(again), left) == (["<seen>"], ["<again>"], [])
+
+
+async def test_connections_that_bring_nothing_give_their_places_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "SILENT_SECONDS", 0.2)
+    (tmp_path / "main.py").write_text(
+        SHOW + "left = [socket.socket(socket.AF_UNIX) for _ in range(20)]\n"
+        "for one in left:\n    one.connect(os.environ['KERNEL_RUNNER_MEDIA'])\nshow('seen')"
+    )
+    async with running("python", tmp_path, env=ENV) as client:
+        client.say(Execute("*"), "e1")
+        heard = await client.hear_until("finished", "e1")
+
+    assert events.Media({"text/plain": "seen"}) in heard
 
 
 async def test_who_outlives_its_task_shows_nothing_in_the_next(tmp_path: Path) -> None:
@@ -291,10 +307,10 @@ async def test_an_agent_gets_a_media_message(tmp_path: Path) -> None:
     async with conversation("agent", tmp_path) as (_, client):
         heard = await execute(client, tmp_path, FIGURE + "print('before')\nplt.show()")
 
-    *printed, shown, finished = heard
+    *printed, picture, finished = heard
     assert b"".join(event.body for event in printed) == b"before\n"
-    assert (shown.kind, shown.fields["type"]) == ("media", "image/png")
-    assert shown.fields["data"].startswith("data:image/png;base64,iVBORw0KGgo")
+    assert (picture.kind, picture.fields["type"]) == ("media", "image/png")
+    assert picture.fields["data"].startswith("data:image/png;base64,iVBORw0KGgo")
     assert finished.kind == "finished"
 
 
@@ -401,11 +417,11 @@ async def test_any_object_can_be_shown_in_batch_as_in_a_query(tmp_path: Path, op
         (tmp_path / "work" / "main.py").write_text(program)
         await client.say(op, program if op == "code" else "*")
         printed = await client.hear_until("stdout")
-        shown = await client.hear_until("media")
+        picture = await client.hear_until("media")
         last = await client.hear_until("stdout")
 
     assert (printed.body[:6], last.body[:1]) == (b"before", b"5")
-    assert shown.fields["data"] == {"text/html": "<b>", "text/plain": "plain"}
+    assert picture.fields["data"] == {"text/html": "<b>", "text/plain": "plain"}
 
 
 async def test_a_query_of_a_runner_that_a_program_started_shows_its_figures(

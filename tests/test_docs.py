@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import pages
+from kernel_runner.cli import COMMANDS
+from tests import pages, walk
 from tests.tools import require_tool
 
 NEEDED = re.compile(r"^<!-- needs: (\w+) -->$", re.MULTILINE)
@@ -53,3 +54,14 @@ def test_every_page_is_in_the_navigation() -> None:
 
     for page in pages.PAGES[1:]:
         assert f" {page.name}\n" in navigation
+
+
+def test_the_walk_shows_what_a_terminal_shows(tmp_path: Path) -> None:
+    assert walk.masked(walk.WALK.read_text()) == walk.masked(walk.recorded(tmp_path))
+
+
+def test_every_command_has_its_help_text_on_the_page() -> None:
+    page = walk.HELP.read_text()
+
+    for command in COMMANDS:
+        assert f"\n$ kernel-runner {command} --help\n" in page

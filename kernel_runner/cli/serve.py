@@ -42,6 +42,7 @@ OPTIONS: Final = (
 SWITCHES: Final = {
     "--plaintext": "bind other hosts than loopback without keys",
     "--debug": "log more, to standard error",
+    "--until-eof": "end when standard input ends: when whoever started it is gone",
 }
 EXAMPLES: Final = """\
 Each option is also an environment variable (KERNEL_RUNNER_WORK_DIR=...) and a key of the file that
@@ -68,8 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, action="store_true", help=text)
 
 
-def main(control: socket.socket, argv: Sequence[str]) -> int:
-    """Serve until a signal says to stop; the exit code.  `control` leads to the guardian."""
+def main(control: socket.socket, argv: Sequence[str], *, stdin_fd: int | None) -> int:
+    """Serve until a signal says to stop, or `stdin_fd` ends; the exit code.
+
+    Args:
+        control: leads to the guardian.
+    """
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} serve",
         description="Run the commands of a client, one at a time, in the order they were sent.  "
@@ -84,7 +89,9 @@ def main(control: socket.socket, argv: Sequence[str]) -> int:
     flags = {name.replace("_", "-"): value for name, value in vars(options).items()}
     flags |= dict(word.removeprefix("--").split("=", 1) for word in valued)
     language = flags.pop("language")
-    return reported(lambda: _run(_configure(language, flags, unknown), control))
+    if flags.get("until-eof") is True:
+        del flags["until-eof"]
+    return reported(lambda: _run(_configure(language, flags, unknown), control, stdin_fd))
 
 
 def _configure(
@@ -132,10 +139,10 @@ def _advice_for(word: str) -> str | None:
     return None
 
 
-def _run(config: Config, control: socket.socket) -> int:
+def _run(config: Config, control: socket.socket, stdin_fd: int | None) -> int:
     logs.to_stderr(logging.DEBUG if config.debug else logging.WARNING)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, control))
+        runner.run(_serve(config, control, stdin_fd))
     return 0
 
 
@@ -148,7 +155,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: Config, control: socket.socket) -> None:
+async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -> None:
     scratch = configuration.make_scratch(os.environ)
     launcher = Launcher(control)
     launcher.remove_at_end(scratch)
@@ -170,6 +177,8 @@ async def _serve(config: Config, control: socket.socket) -> None:
             max_pending_bytes=config.max_pending_bytes,
         )
         stop = _stop_on_signals()
+        if stdin_fd is not None:
+            _stop_at_end_of(stdin_fd, stop)
         try:
             await server.serve(stop)
         finally:
@@ -200,6 +209,20 @@ def _stop_on_signals() -> asyncio.Event:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def _stop_at_end_of(fd: int, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(fd, 65_536):
+            loop.remove_reader(fd)
+            stop.set()
+
+    try:
+        loop.add_reader(fd, read)
+    except OSError as error:  # a file ends at once, and cannot be waited for
+        raise ConfigError(["--until-eof: standard input is no pipe that somebody holds"]) from error
 
 
 def _ignore_signals() -> None:

@@ -5,7 +5,7 @@ import json
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +53,7 @@ async def launch(
     with tempfile.TemporaryDirectory(prefix="kernel-runner-client-") as folder:
         own_work_dir = Path(folder, "work")
         own_work_dir.mkdir()
-        words = [str(python), "-m", "kernel_runner", language]
+        words = [str(python), "-m", "kernel_runner", language, "--until-eof"]
         words.append(f"--work-dir={work_dir or own_work_dir}")
         if runtime_path is not None:
             words.append(f"--runtime-path={runtime_path}")
@@ -62,12 +62,13 @@ async def launch(
         process = await _start(words, log_file, env)
         try:
             address = await _address(process, log_file, timeout_seconds)
-            async with connect(address, timeout_seconds=timeout_seconds) as kernel:
+            async with AsyncExitStack() as stack:
+                async with _while_it_lives(process, log_file):
+                    connection = connect(address, timeout_seconds=timeout_seconds)
+                    kernel = await stack.enter_async_context(connection)
                 watch = asyncio.create_task(_watch(process, kernel, log_file), name="runner")
-                try:
-                    yield kernel
-                finally:
-                    watch.cancel()
+                stack.callback(watch.cancel)
+                yield kernel
         finally:
             await _stop(process)
 
@@ -79,7 +80,7 @@ async def _start(
         with log_file.open("wb") as log:
             return await asyncio.create_subprocess_exec(
                 *words,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,  # ends with us, however we end
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=env,
@@ -103,6 +104,32 @@ async def _address(
     exit_code = await process.wait()
     message = log_file.read_text(errors="replace").strip()
     raise RunnerNotStarted(message or f"exit code {exit_code}")
+
+
+@asynccontextmanager
+async def _while_it_lives(
+    process: asyncio.subprocess.Process, log_file: Path
+) -> AsyncIterator[None]:
+    """The block ends with `RunnerDied` when the runner's process does."""
+    loop = asyncio.get_running_loop()
+    end = asyncio.create_task(process.wait(), name="end of the runner")
+
+    def give_up(_: object) -> None:
+        patience.reschedule(loop.time())
+
+    try:
+        async with asyncio.timeout(None) as patience:
+            end.add_done_callback(give_up)
+            try:
+                yield
+            finally:
+                end.remove_done_callback(give_up)
+    except TimeoutError as error:
+        if not patience.expired():
+            raise
+        raise RunnerDied(end.result(), log_file.read_text(errors="replace").strip()) from error
+    finally:
+        end.cancel()
 
 
 async def _watch(process: asyncio.subprocess.Process, kernel: Kernel, log_file: Path) -> None:
