@@ -1,90 +1,16 @@
-"""Batch programs that show figures, or misuse where these go; what their client is told out."""
+"""Python programs that show figures come in; what their client is told of them goes out."""
 
-import asyncio
-import itertools
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from kernel_runner import shown
 from kernel_runner.langs._interpreter import DRIVERS
-from kernel_runner.messages import commands, events
-from kernel_runner.messages.commands import Execute
-from kernel_runner.testing import running
-from tests.running import LOOK_SECONDS, conversation
-from tests.wild import ENV
-from tests.wire import FAILURE_SECONDS, FINISHES, Client, Event
+from tests.running import conversation
+from tests.showing import PNG, execute, run, told
 
-PNG = b"\x89PNG"
-SHOW = """
-import json, os, socket
-def send(body):
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(os.environ["KERNEL_RUNNER_MEDIA"])
-        try:
-            connection.sendall(body)
-            connection.shutdown(socket.SHUT_WR)
-        except BrokenPipeError:
-            pass
-        return connection.makefile().read()
-def show(text):
-    return send(json.dumps({"data": {"text/plain": text}}).encode())
-"""
-"""What a program of any language can do, in Python."""
 FIGURE = "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])\n"
-
-
-async def execute(client: Client, folder: Path, program: str, **options: object) -> list[Event]:
-    """Everything that the client hears of ``main.py`` after its start."""
-    (folder / "work").mkdir(exist_ok=True)
-    (folder / "work" / "main.py").write_text(program)
-    await client.say("exec", "*", **options)
-    heard = [await client.hear()]
-    while heard[-1].kind not in FINISHES:
-        heard.append(await client.hear())
-    return [event for event in heard if event.kind not in ("accepted", "started")]
-
-
-async def run(folder: Path, program: str, **options: object) -> list[Event]:
-    async with conversation("session", folder) as (_, client):
-        return await execute(client, folder, program, **options)
-
-
-async def file_made(file: Path) -> None:
-    """Wait until a program has made it."""
-    async with asyncio.timeout(FAILURE_SECONDS):
-        while not file.exists():  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_SECONDS)
-
-
-def told(heard: Sequence[Event]) -> list[str]:
-    """What was printed and shown, as words; pieces of one stream are put together."""
-    words: list[str] = []
-    for event in heard[:-1]:
-        if event.kind == "media":
-            words.append(_shown(event))
-        elif event.kind != "log" and words and words[-1].startswith(f"{event.kind}: "):
-            words[-1] += event.body.decode()
-        elif event.kind != "log":
-            words.append(f"{event.kind}: {event.body.decode()}")
-    return words
-
-
-def logs(heard: Sequence[Event]) -> list[str]:
-    return [event.fields["text"] for event in heard if event.kind == "log"]
-
-
-def _shown(event: Event) -> str:
-    data = event.fields["data"]
-    if "image/png" in data:
-        assert data["image/png"].startswith(PNG)
-        return str(data["text/plain"])
-    return f"<{data['text/plain']}>"
-
-
 FULL = "<Figure size 640x480 with 1 Axes>"
 SMALL = "<Figure size 200x100 with 0 Axes>"
 
@@ -143,59 +69,6 @@ async def test_processes_that_a_program_starts_can_show_too(tmp_path: Path) -> N
     assert told(heard) == [FULL, "stdout: forking\n", SMALL, "stdout: end\n"]
 
 
-async def test_more_processes_at_once_than_there_are_places_all_show(tmp_path: Path) -> None:
-    program = (
-        SHOW + "pids = []\nfor number in range(30):\n    pids.append(os.fork())\n"
-        "    if not pids[-1]:\n        os._exit(show(str(number)) != 'ok\\n')\n"
-        "print(sum(os.waitpid(pid, 0)[1] for pid in pids))"
-    )
-
-    heard = await run(tmp_path, program)
-
-    *pictures, printed = told(heard)
-    assert (sorted(pictures), printed) == (sorted(f"<{n}>" for n in range(30)), "stdout: 0\n")
-
-
-async def test_a_pipe_full_of_output_comes_before_what_is_shown_after_it(tmp_path: Path) -> None:
-    program = SHOW + "os.write(1, b'x' * 250_000)\nos.write(2, b'err')\nshow('now')\nprint('end')"
-
-    heard = await run(tmp_path, program)
-
-    before = "".join(told(heard)[: told(heard).index("<now>")])
-    assert (before.count("x"), "stderr: err" in before) == (250_000, True)
-    assert told(heard)[-1] == "stdout: end\n"
-
-
-GARBAGE = {
-    "nothing": "b''",
-    "no text": "b'\\xff\\x00'",
-    "no object": "b'[1]'",
-    "no map": "b'{\"data\": 5}'",
-    "bad base64": 'b\'{"data": {"image/png": "a"}}\'',
-    "bad metadata": 'b\'{"data": {}, "metadata": [[1, 2]]}\'',
-    "deep": "b'[' * 1_000_000",
-}
-
-
-@pytest.mark.parametrize("name", GARBAGE)
-async def test_what_cannot_be_read_is_refused_and_the_next_is_shown(
-    tmp_path: Path, name: str
-) -> None:
-    program = SHOW + f"print(send({GARBAGE[name]}), end='')\nshow('next')"
-
-    heard = await run(tmp_path, program)
-
-    refused, following = told(heard)
-    assert (refused.startswith("stdout: refused: "), refused.count("\n")) == (True, 1)
-    assert (following, "could not be shown" in logs(heard)[0]) == ("<next>", True)
-
-
-async def test_a_body_beyond_the_bound_is_refused(tmp_path: Path) -> None:
-    heard = await run(tmp_path, SHOW + "print(send(b'x' * 100_000_000))\nshow('next')")
-
-    assert told(heard) == ["stdout: refused: it has more than 64 MiB\n\n", "<next>"]
-
-
 async def test_a_refused_figure_is_a_warning_and_stays_open(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     program = (
@@ -208,98 +81,6 @@ async def test_a_refused_figure_is_a_warning_and_stays_open(tmp_path: Path) -> N
 
     assert "UserWarning: not shown: refused: it has more than 64 MiB" in "".join(told(heard))
     assert "stdout: [1]\n" in told(heard)
-
-
-@pytest.mark.parametrize("sent", ["b''", "b'{\"data\": {'"])
-async def test_a_connection_that_is_left_open_holds_nothing_up(tmp_path: Path, sent: str) -> None:
-    program = SHOW + (
-        "left = [socket.socket(socket.AF_UNIX) for _ in range(100)]\n"
-        "for one in left[:7]:\n    one.connect(os.environ['KERNEL_RUNNER_MEDIA'])\n"
-        f"    one.send({sent})\nshow('seen')\n"
-        "for one in left[7:20]:\n    one.connect(os.environ['KERNEL_RUNNER_MEDIA'])\n"
-    )
-    async with conversation("session", tmp_path) as (started, client):
-        heard = await execute(client, tmp_path, program)
-        again = await execute(client, tmp_path, SHOW + "show('again')")
-        folder = next((started.folder / "scratch").iterdir())
-        left = [path.name for path in folder.iterdir() if path.is_socket()]
-
-    assert (told(heard), told(again), left) == (["<seen>"], ["<again>"], [])
-
-
-async def test_connections_that_bring_nothing_give_their_places_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shown, "SILENT_SECONDS", 0.2)
-    (tmp_path / "main.py").write_text(
-        SHOW + "left = [socket.socket(socket.AF_UNIX) for _ in range(20)]\n"
-        "for one in left:\n    one.connect(os.environ['KERNEL_RUNNER_MEDIA'])\nshow('seen')"
-    )
-    async with running("python", tmp_path, env=ENV) as client:
-        client.say(Execute("*"), "e1")
-        heard = await client.hear_until("finished", "e1")
-
-    assert events.Media({"text/plain": "seen"}) in heard
-
-
-async def test_who_outlives_its_task_shows_nothing_in_the_next(tmp_path: Path) -> None:
-    wait = "import time\nwhile not os.path.exists('{}'):\n    time.sleep(0.01)\n"
-    late = (
-        SHOW + wait.format("next") + "try:\n    show('late')\n"
-        "except OSError:\n    pass\nopen('tried', 'w')"
-    )
-    first = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {late!r}])"
-    second = SHOW + "open('next', 'w')\n" + wait.format("tried") + "show('next')"
-    async with conversation("session", tmp_path) as (_, client):
-        await execute(client, tmp_path, first, keep_background=True)
-        heard = await execute(client, tmp_path, second)
-
-    assert told(heard) == ["<next>"]
-
-
-SHOWING = """
-number = 0
-def mark(name):
-    open(name + "~", "w").write(str(number))
-    os.rename(name + "~", name)
-try:
-    for number in range(20):
-        print(number)
-        mark("showing")
-        show("x" * 1_000_000)
-except KeyboardInterrupt:
-    mark("interrupted")
-    raise
-"""
-
-
-async def test_a_program_waits_for_a_client_that_does_not_read(tmp_path: Path) -> None:
-    (tmp_path / "main.py").write_text(SHOW + SHOWING)
-    async with running("python", tmp_path, env=ENV, max_pending_bytes=100_000) as client:
-        client.reading = False
-        client.say(Execute("*"), "e1")
-        await file_made(tmp_path / "showing")
-        client.say(commands.Interrupt(), "i1")
-        await file_made(tmp_path / "interrupted")
-        client.read_on()
-        finish = (await client.hear_until("finished", "e1"))[-1]
-
-    assert (tmp_path / "interrupted").read_text() == "0"
-    assert isinstance(finish, events.Finished)
-    assert (finish.exit_code, finish.reason) == (130, "interrupted")
-
-
-async def test_all_arrives_once_the_client_reads_on(tmp_path: Path) -> None:
-    (tmp_path / "main.py").write_text(SHOW + SHOWING)
-    async with running("python", tmp_path, env=ENV, max_pending_bytes=100_000) as client:
-        client.reading = False
-        client.say(Execute("*"), "e1")
-        await file_made(tmp_path / "showing")
-        client.read_on()
-        heard = await client.hear_until("finished", "e1")
-
-    kinds = [event.type for event in heard if event.type in ("stdout", "media")]
-    assert [kind for kind, _ in itertools.groupby(kinds)] == ["stdout", "media"] * 20
 
 
 async def test_an_agent_gets_a_media_message(tmp_path: Path) -> None:
@@ -328,16 +109,6 @@ def test_run_in_a_pipe_saves_a_figure_and_names_it(tmp_path: Path) -> None:
     words = (done.stdout + done.stderr).decode()
     assert (done.returncode, "plot-1.png" in words) == (0, True), words
     assert (tmp_path / "plot-1.png").read_bytes().startswith(PNG)
-
-
-async def test_a_socket_in_a_folder_with_a_long_name_can_be_used(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    folder = tmp_path / ("long" * 30)
-    folder.mkdir()
-    async with conversation("session", tmp_path, env={"TMPDIR": str(folder)}) as (_, client):
-        heard = await execute(client, tmp_path, FIGURE + "plt.show()")
-
-    assert told(heard) == [FULL]
 
 
 async def test_the_users_own_backend_and_path_are_kept(tmp_path: Path) -> None:
