@@ -75,10 +75,10 @@ class UnknownLanguage(KernelRunnerError):
     def __init__(self, name: str, known: Sequence[str]) -> None:
         import difflib  # late: only this error needs it
 
-        what = f"no language {name!r}" if name else "which language?"
+        what = f"no language {name!r};" if name else "which language?"
         if near := difflib.get_close_matches(name, known, 1):
-            what += f" (did you mean {near[0]}?)"
-        super().__init__(f"{what}; known: {', '.join(known)}")
+            what = f"no language {name!r} (did you mean {near[0]}?);"
+        super().__init__(f"{what} known: {', '.join(known)}")
 
 
 class BrokenLanguage(KernelRunnerError):

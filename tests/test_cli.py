@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -266,7 +267,7 @@ async def test_missing_values_are_reported_with_everything_else(tmp_path: Path) 
 
     assert (process.returncode, stdout) == (2, b"")
     lines = stderr.decode().splitlines()
-    assert [line.split(";")[0] for line in lines] == [
+    assert [re.split("; | known: ", line)[0] for line in lines] == [
         "kernel-runner: command line: '--wrong' is not understood",
         "kernel-runner: command line: in: a value is missing",
         "kernel-runner: which language?",

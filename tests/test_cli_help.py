@@ -108,6 +108,8 @@ async def test_examples_that_need_a_runner_work(tmp_path: Path, name: str) -> No
         (["lang", "--json"], ["'lang'", "did you mean `kernel-runner langs`"]),
         (["pyhton"], ["'pyhton'", "did you mean `kernel-runner python`"]),
         (["serve", "pyhton"], ["'pyhton'", "did you mean `kernel-runner python`"]),
+        (["help"], ["did you mean `kernel-runner --help`"]),
+        (["run", "hello.py", "-x"], ["-x", "words for the program go behind --"]),
         (["hello.py"], ["did you mean `kernel-runner run hello.py`"]),
         (["a b.c", "--watch"], ["did you mean `kernel-runner run 'a b.c'`"]),
         (["langs", "--jsno"], ["--jsno"]),

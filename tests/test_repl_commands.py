@@ -191,7 +191,7 @@ def test_whoever_reads_the_output_may_leave(work: Path) -> None:
     ("words", "told"),
     [
         (["cobol"], "no language 'cobol'; known: "),
-        ([], "which language?; known: "),
+        ([], "which language? known: "),
         (["python", "--work-dir", "missing"], "--work-dir: missing: no such folder"),
         (["--connect", "tcp://127.0.0.1:1", "--work-dir", "."], "--work-dir: only for a runner"),
         (["--connect", "nowhere"], "'nowhere' is no address"),

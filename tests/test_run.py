@@ -175,9 +175,9 @@ NOT_TO_BE_RUN = {
     "-c 1": "kernel-runner: which language? say --lang, as in: --lang python",
     "--lang lava main.py": "kernel-runner: no language 'lava'",
     "--runtime-path no-python main.py": "kernel-runner: no-python is not installed",
-    "main.py argument": "kernel-runner: argument: no such file or directory",
-    "main.py --flag": "kernel-runner: unrecognized arguments: --flag",
-    "--wall -1 main.py": "kernel-runner: argument --wall: ",
+    "main.py argument": "kernel-runner: argument: no such file or directory; words for the program",
+    "main.py --flag": "kernel-runner: unrecognized arguments: --flag; words for the program go",
+    "--wall -1 main.py": "kernel-runner: argument --wall: '-1' is no number of seconds above 0",
 }
 
 

@@ -9,6 +9,7 @@ This file is also loaded by the guardian, which stays small, so it imports nothi
 
 USAGE_ERROR = 2
 PROGRAM = "kernel-runner"
+FOR_PROGRAM = "words for the program go behind --"
 COMMANDS = {
     "run": "run a program, as its language's own command would",
     "repl": "type code at a prompt, with its state kept",

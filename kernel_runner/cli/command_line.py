@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import NoReturn
 
 from kernel_runner import __version__
-from kernel_runner.cli import COMMANDS, PROGRAM, USAGE_ERROR
+from kernel_runner.cli import COMMANDS, FOR_PROGRAM, PROGRAM, USAGE_ERROR
 from kernel_runner.errors import ConfigError, KernelRunnerError
 
 
@@ -45,7 +45,10 @@ def main(argv: Sequence[str]) -> int:
 def _carry_out(argv: Sequence[str]) -> int:
     parser = parser_for(argv[:1])
     words = list(takewhile(lambda word: word != "--", argv))
-    options = parser.parse_args(words)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        hint = f"; {FOR_PROGRAM}" if "rest" in options else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if rest := argv[len(words) + 1 :]:  # words for the user's program, whatever they look like
         if "rest" not in options:
             parser.error(f"words after --: `{options.command}` takes none")

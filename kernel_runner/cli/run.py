@@ -5,10 +5,12 @@ import gc
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kernel_runner import guardian, langs
+from kernel_runner.cli import FOR_PROGRAM
 from kernel_runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,7 +111,8 @@ def _check_sources(options: argparse.Namespace) -> None:
         raise UsageError("the code after -c is empty: there is nothing to run")
     for name in files:
         if name != STANDARD_INPUT and (problem := _problem_of(Path(name))):
-            raise UsageError(f"{name}: {problem}")
+            is_source = name == files[0] or Path(name).exists()
+            raise UsageError(f"{name}: {problem}" + ("" if is_source else f"; {FOR_PROGRAM}"))
 
 
 def _problem_of(file: Path) -> str | None:
@@ -125,10 +128,10 @@ def _problem_of(file: Path) -> str | None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise ValueError
-    return seconds
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) < float("inf"):
+            return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
 
 
 def _language(options: argparse.Namespace) -> "type[BaseRunner]":

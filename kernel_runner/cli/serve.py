@@ -44,6 +44,8 @@ SWITCHES: Final = {
     "--debug": "log more, to standard error",
     "--until-eof": "end when standard input ends: when whoever started it is gone",
 }
+GENERAL: Final = ("--help", "--version")
+"""What people write without the hyphens."""
 EXAMPLES: Final = """\
 Each option is also an environment variable (KERNEL_RUNNER_WORK_DIR=...) and a key of the file that
 --config names (work-dir = '...').  Once it can be reached, the runner prints its addresses as one
@@ -134,7 +136,7 @@ def _advice_for(word: str) -> str | None:
 
     if Path(word).suffix or Path(word).is_file():
         return f"{word!r} is no language; did you mean `{PROGRAM} run {shlex.quote(word)}`?"
-    if near := difflib.get_close_matches(word, [*COMMANDS, *langs.names()], 1):
+    if near := difflib.get_close_matches(word, [*COMMANDS, *langs.names(), *GENERAL], 1):
         return f"no command or language {word!r}; did you mean `{PROGRAM} {near[0]}`?"
     return None
 

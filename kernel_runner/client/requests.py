@@ -88,11 +88,25 @@ class Requests(Controls):
         """Take no events for now: they wait at the runner, and at last its program does.
 
         Answers to other requests wait as well.
+
+        Example:
+            ```python
+            kernel.pause()
+            reply = kernel.query("print('comes later')")
+            kernel.resume()
+            print((await reply.result()).stdout.strip())  # comes later
+            ```
         """
         self._link.pause()
 
     def resume(self) -> None:
-        """Take events again, those that waited first."""
+        """Take events again, those that waited first.
+
+        Example:
+            ```python
+            kernel.resume()  # nothing was paused, so nothing changes
+            ```
+        """
         self._link.resume()
 
     def fail(self, error: ClientError) -> None:
