@@ -18,6 +18,7 @@ from kernel_runner.errors import (
     Reason,
     TaskError,
 )
+from kernel_runner.lane import Session
 from kernel_runner.limits import WallClock
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import (
@@ -27,7 +28,6 @@ from kernel_runner.messages.commands import (
     SendSignal,
 )
 from kernel_runner.messages.options import TaskOptions
-from kernel_runner.outbox import Session
 from kernel_runner.streams import MAX_INPUT_BYTES, InputSide
 
 
