@@ -4,13 +4,14 @@ import logging
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 import msgspec
 
-from kernel_runner import prompts
+from kernel_runner import prompts, shown
 from kernel_runner.errors import NothingToRun, TaskError, Unsupported
 from kernel_runner.launcher import Argv, Launcher
 from kernel_runner.messages import events
@@ -88,6 +89,9 @@ class BaseRunner(ABC):
     output: ClassVar[OutputKind] = "pipes"
     """Terminals where the language's programs would hold output back in a pipe."""
 
+    shows_media: ClassVar[bool] = False
+    """Whether its programs can show pictures to the client; see `kernel_runner.shown`."""
+
     def __init__(self, host: Host) -> None:
         self.host = host
         self.workspace = host.workspace
@@ -140,6 +144,10 @@ class BaseRunner(ABC):
         """The program of a service that no definition file describes; None when unknown."""
         return None
 
+    def media_environment(self, env: Mapping[str, str]) -> Mapping[str, str]:
+        """`env` and what makes the language's libraries show their pictures to the client."""
+        return env
+
     async def shutdown(self) -> None:
         """Let go of what `init` took."""
 
@@ -177,25 +185,26 @@ class BaseRunner(ABC):
         task = self.task
         task.check_interrupted()
         streams = self._streams(output)
-        program = await Program.start(
-            self.host.launcher,
-            argv,
-            env=self.environment(env or {}),
-            cwd=self.cwd,
-            program_streams=streams,
-            signals=task.signals,
-            on_stopped=lambda number: task.post(events.Stopped(signal.Signals(number).name)),
-        )
-        task.program = program
-        task.begin(program)
-        watcher = self._connect(program, streams)
-        try:
-            return await self._finish(program)
-        finally:
-            if watcher is not None:
-                watcher.stop()
-            task.activity = task.program = None
-            task.input.disconnect()
+        with self._showing(self.environment(env or {}), streams) as environment:
+            program = await Program.start(
+                self.host.launcher,
+                argv,
+                env=environment,
+                cwd=self.cwd,
+                program_streams=streams,
+                signals=task.signals,
+                on_stopped=lambda number: task.post(events.Stopped(signal.Signals(number).name)),
+            )
+            task.program = program
+            task.begin(program)
+            watcher = self._connect(program, streams)
+            try:
+                return await self._finish(program)
+            finally:
+                if watcher is not None:
+                    watcher.stop()
+                task.activity = task.program = None
+                task.input.disconnect()
 
     async def run_shell(self, script: str) -> ExitCode:
         """Run a shell command that came from the client."""
@@ -295,6 +304,15 @@ class BaseRunner(ABC):
             streams.open_input("null" if options.stdin == "none" else "terminal")
         streams.open_output(output)
         return streams
+
+    @contextmanager
+    def _showing(self, env: Mapping[str, str], streams: Streams) -> Iterator[Mapping[str, str]]:
+        """The environment in which a program finds where to show its pictures."""
+        if not self.shows_media:
+            yield env
+            return
+        with shown.listening(self.host.scratch, self.task, streams.drain) as path:
+            yield {**self.media_environment(env), shown.VARIABLE: str(path)} if path else env
 
     def _connect(self, program: Program, streams: Streams) -> prompts.Watcher | None:
         if streams.input is None:

@@ -4,6 +4,7 @@ Every address, path and size that can be chosen is a field here, with its unit.
 """
 
 import os
+import reprlib
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,20 @@ NAMES: Final[Mapping[str, str]] = {
 }
 """The name of each option on the command line and in a file, and its field."""
 
+VARIABLES: Final[Mapping[str, str]] = {
+    ENV_PREFIX + name.upper().replace("-", "_"): name for name in NAMES
+}
+"""The environment variable of each option."""
+
+CLIENT_VARIABLES: Final = (ENV_PREFIX + "CONFIG", ENV_PREFIX + "ADDRESS")
+"""What the environment may hold beside them: the file with options, and where clients connect."""
+
+EXPECTED: Final[Mapping[object, str]] = {
+    str | None: "text",
+    int | None: "a whole number",
+    bool | None: "true or false",
+}
+
 DEFAULT_PORTS: Final = {"commands": 2000, "events": 2001, "session": 2010}
 
 
@@ -84,7 +99,7 @@ def load(language: str, flags: Mapping[str, str | bool], environment: Mapping[st
     file = flags.get("config") or environment.get(ENV_PREFIX + "CONFIG")
     if file:
         settings |= _checked(_read_file(Path(str(file)), problems), str(file), problems)
-    settings |= _checked(_from_environment(environment), "environment", problems)
+    settings |= _checked(_from_environment(environment, problems), "environment", problems)
     given = {name: value for name, value in flags.items() if name != "config"}
     settings |= _checked(given, "command line", problems)
     config = _build(language, msgspec.convert(settings, Options), environment, problems)
@@ -110,9 +125,19 @@ def _read_file(path: Path, problems: list[str]) -> Mapping[str, object]:
     return {}
 
 
-def _from_environment(environment: Mapping[str, str]) -> Mapping[str, object]:
-    names = {ENV_PREFIX + name.upper().replace("-", "_"): name for name in NAMES}
-    return {names[key]: value for key, value in environment.items() if key in names}
+def _from_environment(environment: Mapping[str, str], problems: list[str]) -> Mapping[str, object]:
+    """The options by name; a variable that looks like a misspelt one of ours is a problem."""
+    known = (*VARIABLES, *CLIENT_VARIABLES)
+    for key in environment:
+        if key.startswith(ENV_PREFIX) and key not in known:
+            import difflib  # late: hardly any start needs it
+
+            short = [name.removeprefix(ENV_PREFIX) for name in known]
+            for near in difflib.get_close_matches(key.removeprefix(ENV_PREFIX), short, 1, 0.75):
+                problems.append(
+                    f"environment: {key} is no option; did you mean {ENV_PREFIX}{near}?"
+                )
+    return {VARIABLES[key]: value for key, value in environment.items() if key in VARIABLES}
 
 
 def _checked(given: Mapping[str, object], source: str, problems: list[str]) -> dict[str, object]:
@@ -127,8 +152,9 @@ def _checked(given: Mapping[str, object], source: str, problems: list[str]) -> d
         try:
             # strict=False: in the environment and on the command line all is text
             options = msgspec.convert({field: value}, Options, strict=False)
-        except msgspec.ValidationError as error:
-            problems.append(f"{source}: {name}: {str(error).split(' - ')[0]}, not {value!r}")
+        except msgspec.ValidationError:
+            expected = EXPECTED[Options.__annotations__[field]]
+            problems.append(f"{source}: {name}: has to be {expected}, not {reprlib.repr(value)}")
             continue
         settings[field] = getattr(options, field)
     return settings
@@ -174,8 +200,11 @@ def _build(
 def _absolute(name: str, path: str, problems: list[str]) -> Path:
     try:
         return Path(path).absolute()
-    except OSError as error:  # the current folder was removed
-        problems.append(f"{name}: {path}: the current folder: {error.strerror}")
+    except OSError as error:
+        problems.append(
+            f"{name}: {path}: the current folder is not there any more ({error.strerror}); "
+            "change to another one, or give a full path"
+        )
         return Path("/", path)
 
 

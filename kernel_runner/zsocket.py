@@ -56,6 +56,7 @@ class ZSocket:
         self._on_frames = on_frames
         self._on_writable = on_writable
         self._loop = asyncio.get_running_loop()
+        self._is_paused = False
         self._turn: asyncio.Handle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._retry_seconds = FIRST_RETRY_SECONDS
@@ -108,6 +109,21 @@ class ZSocket:
         self._retry_seconds = FIRST_RETRY_SECONDS
         return True
 
+    def pause(self) -> None:
+        """Take no messages until `resume`: they stay with ZeroMQ, and then with their sender."""
+        self._is_paused = True
+
+    def resume(self) -> None:
+        self._is_paused = False
+        self._look_again()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether a message has arrived that was not taken yet."""
+        has_unread = bool(cast(int, self.socket.get(zmq.EVENTS)) & POLLIN)
+        self._look_again()
+        return has_unread
+
     def close(self, linger_ms: int = 0) -> None:
         """Close it; `linger_ms` is how long what was sent may still leave."""
         for handle in (self._turn, self._retry):
@@ -120,6 +136,8 @@ class ZSocket:
         if self._turn is not None or self.socket.closed:
             return
         wanted = POLLIN if self._retry is None else self._telling
+        if self._is_paused:
+            wanted &= ~POLLIN
         if cast(int, self.socket.get(zmq.EVENTS)) & wanted:
             self._turn = self._loop.call_soon(self._take_turn)
 
@@ -131,7 +149,7 @@ class ZSocket:
     def _take_turn(self) -> None:
         self._turn = None
         for _ in range(RECEIVE_BATCH):
-            if self._on_frames is None or self.socket.closed:
+            if self._on_frames is None or self._is_paused or self.socket.closed:
                 break
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)

@@ -54,6 +54,37 @@ def test_all_wrong_options_are_reported_together_and_nothing_is_started(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scratch"]
 
 
+def test_a_switch_with_a_wrong_value_is_reported_with_everything_else(tmp_path: Path) -> None:
+    words = ["shell", "--debug=5", "--plaintext=", "--max-queue-length=x"]
+
+    done = run_to_end(tmp_path, *words, env={"KERNEL_RUNNER_WORKDIR": "/tmp"})
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sorted(done.stderr.splitlines()) == [
+        "kernel-runner: command line: debug: has to be true or false, not '5'",
+        "kernel-runner: command line: max-queue-length: has to be a whole number, not 'x'",
+        "kernel-runner: command line: plaintext: a value is missing",
+        "kernel-runner: environment: KERNEL_RUNNER_WORKDIR is no option; "
+        "did you mean KERNEL_RUNNER_WORK_DIR?",
+    ]
+
+
+def test_a_misspelt_option_is_told_with_the_nearest_one(tmp_path: Path) -> None:
+    done = run_to_end(tmp_path, "shell", "--workdir=/tmp", "--zzz", "--in=x")
+
+    assert [line.partition(" is ")[2] for line in done.stderr.splitlines()] == [
+        "not understood; did you mean --work-dir?",
+        "not understood",
+        "no address; write tcp://HOST:PORT, PORT, ipc://PATH or none",
+    ]
+
+
+def test_a_switch_may_have_a_value(tmp_path: Path) -> None:
+    done = run_to_end(tmp_path, "shell", "--debug=false", "--in=x")
+
+    assert [line.split()[1] for line in done.stderr.splitlines()] == ["in:"]
+
+
 @pytest.mark.parametrize("words", [[], ["python", "--work-dir"], ["python", "--max-body=5"]])
 def test_a_command_line_that_cannot_be_read_is_exit_code_2(
     tmp_path: Path, words: list[str]

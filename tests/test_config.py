@@ -189,6 +189,79 @@ def test_numbers_and_truths_of_a_file_are_taken_as_they_are(folder: Path) -> Non
     assert found.commands_at == found.events_at == "tcp://127.0.0.1:0"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("max-queue-length", "many", "has to be a whole number, not 'many'"),
+        ("max-body-bytes", "1.5", "has to be a whole number, not '1.5'"),
+        ("max-pending-bytes", "x" * 400, "has to be a whole number, not 'xx"),
+        ("debug", "5", "has to be true or false, not '5'"),
+        ("plaintext", "", "has to be true or false, not ''"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_in_our_words(
+    folder: Path, name: str, value: str, expected: str
+) -> None:
+    [problem] = problems_of({}, {variable(name): value})
+
+    assert problem.startswith(f"environment: {name}: {expected}")
+    assert len(problem) < 100
+
+
+def test_a_value_of_the_wrong_kind_in_a_file_is_told_in_our_words(folder: Path) -> None:
+    file = folder / "config.toml"
+    file.write_text("work-dir = 5\ndebug = [1]\nmax-queue-length = 1.5\n")
+
+    problems = problems_of({"config": str(file)})
+
+    assert [problem.partition(": ")[2] for problem in problems] == [
+        "work-dir: has to be text, not 5",
+        "debug: has to be true or false, not [1]",
+        "max-queue-length: has to be a whole number, not 1.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "near"),
+    [
+        ("WORKDIR", "WORK_DIR"),
+        ("SESION", "SESSION"),
+        ("MAX_QUEUE_LENGHT", "MAX_QUEUE_LENGTH"),
+        ("ADRESS", "ADDRESS"),
+        ("CONFG", "CONFIG"),
+    ],
+)
+def test_a_misspelt_variable_is_told_with_the_nearest_name(
+    folder: Path, misspelt: str, near: str
+) -> None:
+    [problem] = problems_of({}, {config.ENV_PREFIX + misspelt: "x"})
+
+    assert problem == (
+        f"environment: KERNEL_RUNNER_{misspelt} is no option; did you mean KERNEL_RUNNER_{near}?"
+    )
+
+
+def test_variables_that_are_like_none_of_ours_are_somebody_elses(folder: Path) -> None:
+    names = ("ADDRESS", "ALL_TOOLS", "COLOR", "BENCH", "TEST", "")
+
+    config.load("python", {}, {config.ENV_PREFIX + name: "x" for name in names})
+
+
+def test_a_current_folder_that_was_removed_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    [problem] = problems_of({})
+    fine = config.load("python", {"work-dir": str(tmp_path)}, {})
+
+    assert problem.startswith("work-dir: .: the current folder is not there any more")
+    assert fine.work_dir == tmp_path
+
+
 def test_without_any_address_nobody_could_reach_the_runner(folder: Path) -> None:
     assert len(problems_of({"in": "none", "out": "none", "session": "none"})) == 1
     assert len(problems_of({"out": "none"})) == 1

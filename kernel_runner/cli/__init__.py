@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "cancel": "take a request from the queue of a runner, or interrupt it",
     "langs": "list the languages, their tools and versions",
     "doctor": "tell what works here, and what to install",
+    "bench": "measure this machine, each figure beside its floor",
     "completion": "print the script that completes words in a shell",
 }
 """Each command and what it does; its module has the same name."""

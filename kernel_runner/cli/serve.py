@@ -8,21 +8,20 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from kernel_runner import config as configuration
 from kernel_runner import langs, logs
 from kernel_runner.base import Host
-from kernel_runner.cli import reported
+from kernel_runner.cli import COMMANDS, PROGRAM, reported
 from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, UnknownLanguage
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
 ADDRESS: Final = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
 OPTIONS: Final = (
     ("--in", "ADDRESS", f"commands of agents (2000): {ADDRESS}"),
@@ -39,35 +38,51 @@ OPTIONS: Final = (
 )
 """The options that have a value: name, what the value is, help."""
 
+SWITCHES: Final = {
+    "--plaintext": "bind other hosts than loopback without keys",
+    "--debug": "log more, to standard error",
+}
+EXAMPLES: Final = """\
+Each option is also an environment variable (KERNEL_RUNNER_WORK_DIR=...) and a key of the file that
+--config names (work-dir = '...').  Once it can be reached, the runner prints its addresses as one
+line of JSON.
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kernel-runner serve",
-        description="Run the commands of a client, one at a time, in the order they were sent.  "
-        "Defaults are in parentheses.",
-        epilog="Each option is also an environment variable (KERNEL_RUNNER_WORK_DIR=...) and a key "
-        "of the file that --config names (work-dir = '...').  Once it can be reached, the runner "
-        "prints its addresses as one line of JSON.  Example: kernel-runner serve python "
-        "--in 0 --out 0 --session ipc:///tmp/kernel.session",
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-    )
+examples:
+  kernel-runner serve python --in 0 --out 0 --session 0
+  kernel-runner serve shell --in none --out none --session ipc://kernel.session
+  kernel-runner serve shell --in 0 --out 0 --session 0 --address-file kernel.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.argument_default = argparse.SUPPRESS
     # nargs="?": a value that is missing is told later, together with all other problems
-    parser.add_argument("language", nargs="?", help="such as python, c or shell")
+    parser.add_argument(
+        "language", nargs="?", metavar="LANG", help="such as python, c or shell", default=None
+    )
     for name, value, text in OPTIONS:
         parser.add_argument(name, nargs="?", metavar=value, help=text)
-    parser.add_argument(
-        "--plaintext", action="store_true", help="bind other hosts than loopback without keys"
-    )
-    parser.add_argument("--debug", action="store_true", help="log more, to standard error")
-    return parser
+    for name, text in SWITCHES.items():
+        parser.add_argument(name, action="store_true", help=text)
 
 
 def main(control: socket.socket, argv: Sequence[str]) -> int:
     """Serve until a signal says to stop; the exit code.  `control` leads to the guardian."""
-    options, unknown = _parser().parse_known_args(argv)
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} serve",
+        description="Run the commands of a client, one at a time, in the order they were sent.  "
+        "Defaults are in parentheses.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_arguments(parser)
+    # a switch with a value is told later, too: argparse would stop there
+    valued = [word for word in argv if word.startswith(tuple(f"{name}=" for name in SWITCHES))]
+    options, unknown = parser.parse_known_args([word for word in argv if word not in valued])
     flags = {name.replace("_", "-"): value for name, value in vars(options).items()}
-    language = flags.pop("language", None)
+    flags |= dict(word.removeprefix("--").split("=", 1) for word in valued)
+    language = flags.pop("language")
     return reported(lambda: _run(_configure(language, flags, unknown), control))
 
 
@@ -75,7 +90,9 @@ def _configure(
     language: str | None, flags: Mapping[str, str | bool | None], unknown: Sequence[str]
 ) -> Config:
     """All that is wrong is told at once, so the parser lets missing values through to here."""
-    problems = [f"command line: {word!r} is not understood" for word in unknown]
+    if language and (advice := _advice_for(language)):
+        raise ConfigError([advice])
+    problems = [f"command line: {word!r} is not understood{_near_option(word)}" for word in unknown]
     problems += [f"command line: {name}: a value is missing" for name in flags if not flags[name]]
     given = {name: value for name, value in flags.items() if value}
     try:
@@ -89,6 +106,29 @@ def _configure(
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _near_option(word: str) -> str:
+    import difflib  # late, as below: a start that is fine needs none of it
+
+    known = [*(name for name, _, _ in OPTIONS), *SWITCHES]
+    near = difflib.get_close_matches(word.partition("=")[0], known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _advice_for(word: str) -> str | None:
+    """What was meant by a word that stands where a language does; None when it may be one."""
+    with suppress(UnknownLanguage, BrokenLanguage):
+        langs.load(word)
+        return None
+    import difflib
+    import shlex
+
+    if Path(word).suffix or Path(word).is_file():
+        return f"{word!r} is no language; did you mean `{PROGRAM} run {shlex.quote(word)}`?"
+    if near := difflib.get_close_matches(word, [*COMMANDS, *langs.names()], 1):
+        return f"no command or language {word!r}; did you mean `{PROGRAM} {near[0]}`?"
+    return None
 
 
 def _run(config: Config, control: socket.socket) -> int:
@@ -127,6 +167,7 @@ async def _serve(config: Config, control: socket.socket) -> None:
             announce=lambda addresses: _announce(config, launcher, addresses),
             max_queue_length=config.max_queue_length,
             max_pending_bytes=config.max_pending_bytes,
+            spool=Spool.of(config.spool_dir, config.max_spool_bytes),
         )
         stop = _stop_on_signals()
         try:

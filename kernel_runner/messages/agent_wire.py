@@ -1,18 +1,26 @@
-"""The agent dialect (v1): two frames, op and body, to commands; events to two frames."""
+"""The agent dialect (v1): two frames, op and body, to commands and events and back.
+
+Both ends of the wire use this file: the runner reads commands and writes events, an agent's side
+the other way round.
+"""
 
 import base64
 import json
+import reprlib
 import time
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgpack
 import msgspec
 
 from kernel_runner.errors import MalformedBody, MalformedFrames, UnknownCommand
 from kernel_runner.messages import commands, events
+from kernel_runner.messages.options import DEFAULT_OPTIONS
 
 Frames: TypeAlias = Sequence[bytes]
+
+MAX_ECHO_BYTES: Final = 64
 
 MEDIA_PREFERENCE = (
     "text/html",
@@ -69,6 +77,10 @@ def _parse_complete(body: bytes) -> commands.Complete:
     return commands.Complete(request.code, min(before + request.col, len(request.code)))
 
 
+def _parse_status(body: bytes) -> commands.GetStatus:
+    return commands.GetStatus(body[:MAX_ECHO_BYTES].decode(errors="replace") or None)
+
+
 def _parse_input(body: bytes) -> commands.Input:
     body.decode()
     return commands.Input(body if body.endswith(b"\n") else body + b"\n")
@@ -82,7 +94,7 @@ PARSERS: dict[str, Callable[[bytes], commands.Command]] = {
     "input": _parse_input,
     "complete": _parse_complete,
     "interrupt": lambda body: commands.Interrupt(),
-    "status": lambda body: commands.GetStatus(),
+    "status": _parse_status,
     "event": lambda body: msgspec.json.decode(body, type=commands.HostEvent),
     "start-service": lambda body: msgspec.json.decode(body, type=commands.StartService),
     "shutdown-service": lambda body: commands.ShutdownService(msgspec.json.decode(body, type=str)),
@@ -154,3 +166,89 @@ def _encode_refusal(event: events.Refused) -> Frames:
         case _:
             now = events.local_time(time.time())
             return _json("log", ["warning", now, "kernel_runner", event.message])
+
+
+def encode_command(command: commands.Command) -> Frames:
+    """Op and body of one command, as an agent sends it.
+
+    Raises:
+        MalformedBody: this dialect cannot say it.
+    """
+    if isinstance(command, commands.QUEUED) and command.options != DEFAULT_OPTIONS:
+        raise MalformedBody(command.op, "the agent dialect has no options")
+    try:
+        return [command.op.encode(), _body_of(command)]
+    except UnicodeEncodeError as error:
+        what = f"character {error.start} is half of a surrogate pair"
+        raise MalformedBody(command.op, what) from error
+
+
+def _body_of(command: commands.Command) -> bytes:
+    match command:
+        case commands.Clean() | commands.Build() | commands.Execute():
+            return command.script.encode()
+        case commands.Query(code=code):
+            return code.encode()
+        case commands.Input(data=data):
+            return data
+        case commands.Complete():
+            return _completion_body(command)
+        case commands.Interrupt(target=None, force=False):
+            return b""
+        case commands.GetStatus(echo=echo):
+            return (echo or "").encode()
+        case commands.ListServices(name=name):
+            return name.encode()
+        case commands.ShutdownService(name=name):
+            return json.dumps(name).encode()
+        case commands.HostEvent() | commands.StartService() | commands.StartModelService():
+            return json.dumps(msgspec.to_builtins(command)).encode()
+        case _:
+            raise MalformedBody(command.op, "the agent dialect has no such command")
+
+
+def _completion_body(command: commands.Complete) -> bytes:
+    before, after = command.code[: command.cursor], command.code[command.cursor :]
+    start, post = before.rpartition("\n")[2], after.partition("\n")[0]
+    row, col = before.count("\n"), len(start)
+    line = start + post
+    fields = {"code": command.code, "line": line, "row": row, "col": col, "post": post}
+    return json.dumps(fields).encode()
+
+
+def decode_event(frames: Frames) -> events.AnyEvent:
+    """Read one event, as an agent does; raises `MalformedFrames` or `MalformedBody`."""
+    op = op_of(frames)
+    body = frames[1]
+    try:
+        match op:
+            case "stdout" | "stderr":
+                return events.Output(op, body)
+            case "html":
+                return events.Media({"text/html": body.decode()})
+            case "media":
+                shown = msgspec.json.decode(body, type=_Shown)
+                return events.Media({shown.type: shown.data})
+            case "log":
+                level, time, logger, text = msgspec.json.decode(body, type=_LogFields)
+                return events.Log(level, time, logger, text)
+            case "status":
+                return msgspec.convert(msgpack.unpackb(body), events.Status)
+        return _decode_json(op, msgspec.json.decode(body, type=dict[str, Any]))
+    except (ValueError, RecursionError, msgpack.UnpackException) as error:
+        raise MalformedBody(op, str(error) or type(error).__name__) from error
+
+
+class _Shown(msgspec.Struct):
+    type: str
+    data: str
+
+
+_LogFields: TypeAlias = tuple[str, str, str, str]
+
+
+def _decode_json(op: str, fields: Mapping[str, Any]) -> events.AnyEvent:
+    kind = events.EVENTS.get(op)
+    if kind is None:
+        raise ValueError(f"unknown event {reprlib.repr(op)}")
+    return msgspec.convert({**fields, "type": op}, kind)

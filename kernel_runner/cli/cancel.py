@@ -1,0 +1,39 @@
+"""`cancel`: a runner's address and a request's id come in; the request does not run (on)."""
+
+import argparse
+from typing import Final
+
+from kernel_runner.cli import output, remote
+from kernel_runner.errors import UsageError
+from kernel_runner.messages.commands import Cancel
+from kernel_runner.messages.events import Ok
+
+EXAMPLES: Final = """\
+examples:
+  kernel-runner cancel ipc://kernel.session r1
+  kernel-runner cancel --address-file kernel.json r2
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    remote.add_address(parser)
+    parser.add_argument("id", metavar="ID", help="of the request, as `queue` shows it")
+    output.add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Cancel it; the exit code.
+
+    Raises:
+        UsageError: there is an address, but no id.
+        RequestRefused: it neither waits nor runs.
+    """
+    if options.address is None and "://" in options.id:
+        raise UsageError(f"which request? its ID goes behind the address {options.id}")
+    remote.ask(remote.address_of(options), Cancel(options.id), Ok)
+    if options.json:
+        output.show_json({"cancelled": options.id})
+    else:
+        print(f"cancelled {output.printable(options.id)}")
+    return 0

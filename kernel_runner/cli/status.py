@@ -1,0 +1,45 @@
+"""`status`: a runner's address comes in; what it is doing goes out."""
+
+import argparse
+from datetime import datetime
+from typing import Final
+
+from kernel_runner.cli import output, remote
+from kernel_runner.messages.commands import GetStatus
+from kernel_runner.messages.events import Status
+
+EXAMPLES: Final = """\
+examples:
+  kernel-runner status ipc://kernel.session
+  kernel-runner status --address-file kernel.json
+  KERNEL_RUNNER_ADDRESS=ipc://kernel.session kernel-runner status --json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    remote.add_address(parser)
+    output.add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show it; the exit code."""
+    status = remote.ask(remote.address_of(options), GetStatus(), Status)
+    if options.json:
+        output.show_json(status)
+    else:
+        output.show_facts(_facts(status))
+    return 0
+
+
+def _facts(status: Status) -> dict[str, str]:
+    started = datetime.fromtimestamp(status.started_at).astimezone()
+    return {
+        "state": status.state,
+        "language": status.language,
+        "running": status.running or "nothing",
+        "waiting": str(status.queue_length),
+        "started": started.isoformat(sep=" ", timespec="seconds"),
+        "version": status.runner_version,
+        "pid": str(status.pid),
+    }
