@@ -1,11 +1,11 @@
 """Nothing comes in; what the least possible program needs for the same job goes out, in seconds."""
 
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from time import perf_counter
 from typing import Final
 
@@ -19,12 +19,6 @@ with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
     while len(frames := socket.recv_multipart()) > 2:
         socket.send_multipart(frames)
 """
-_BARE_DRIVER: Final = """
-import sys
-for line in sys.stdin:
-    print(repr(eval(line)), flush=True)
-"""
-READ_BYTES: Final = 65_536
 ECHO_SECONDS: Final = 10.0
 HEADER: Final = b"h" * 64
 """About as long as the header of a request."""
@@ -69,53 +63,46 @@ def zmq_echo() -> Iterator[Echo]:
 
 
 @contextmanager
-def bare_driver() -> Iterator[Callable[[int], Sequence[float]]]:
-    """An interpreter that evaluates lines from a pipe; yields what measures `1+1` some times."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _BARE_DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
+def warm_fork(argv: Sequence[str | Path]) -> Iterator[Callable[[], float]]:
+    """A process that has started and forks one that prints hello, for each line that it reads.
+
+    What this yields does it once, and returns the seconds.  The process prints `done` when it has
+    waited for the one that it forked.
+    """
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None, "it is a pipe"
         assert process.stdout is not None, "it is a pipe"
-        pipe_in, pipe_out = process.stdin, process.stdout
+        lines_in, lines_out = process.stdin, process.stdout
 
-        def evaluate() -> float:
+        def fork() -> float:
             start = perf_counter()
-            pipe_in.write(b"1+1\n")
-            pipe_in.flush()
-            pipe_out.readline()
+            lines_in.write(b"\n")
+            lines_in.flush()
+            printed = [lines_out.readline(), lines_out.readline()]
+            assert printed == [b"hello\n", b"done\n"], printed
             return perf_counter() - start
 
         try:
-            evaluate()
-            yield lambda times: [evaluate() for _ in range(times)]
-            process.stdin.close()
+            fork()
+            yield fork
+            lines_in.close()
         finally:
             process.kill()
 
 
-def read_pipe_seconds(code: str) -> float:
-    """How long a Python program prints to a plain pipe, from its first byte to its last."""
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None, "it is a pipe"
-        descriptor = process.stdout.fileno()
-        os.read(descriptor, 1)
-        start = perf_counter()
-        while os.read(descriptor, READ_BYTES):
-            pass
-        return perf_counter() - start
+@contextmanager
+def bare_request(address: str, frames: Sequence[bytes]) -> Iterator[Callable[[], float]]:
+    """A blocking socket that sends these frames to a runner; yields what measures one answer."""
+    with zmq.Context() as context, context.socket(zmq.DEALER) as client:
+        client.linger = 0
+        client.rcvtimeo = round(ECHO_SECONDS * 1_000)
+        client.connect(address)
 
+        def ask() -> float:
+            start = perf_counter()
+            client.send_multipart(frames)
+            client.recv_multipart()
+            return perf_counter() - start
 
-def start_python_seconds() -> float:
-    start = perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", "print(1)"], check=True, stdout=subprocess.PIPE, timeout=60
-    )
-    return perf_counter() - start
-
-
-def spawn_shell_seconds() -> float:
-    """`true` in a shell, nothing piped."""
-    start = perf_counter()
-    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "true"], os.environ)
-    os.waitpid(pid, 0)
-    return perf_counter() - start
+        ask()
+        yield ask

@@ -47,6 +47,16 @@ class Peer:
             await self._client.get_shell_msg(timeout=ANSWER_SECONDS)
         return seconds
 
+    async def complete_seconds(self, code: str, times: int) -> list[float]:
+        """How long each completion at the end of the code took to its reply."""
+        seconds = []
+        for _ in range(times):
+            start = perf_counter()
+            self._client.complete(code, len(code))
+            await self._client.get_shell_msg(timeout=ANSWER_SECONDS)
+            seconds.append(perf_counter() - start)
+        return seconds
+
     async def interrupt_seconds(self, code: str) -> float:
         """From the interrupt to the `idle` of code that prints a line and goes on for ever."""
         request = self._client.execute(code)

@@ -1,34 +1,38 @@
 """`kernel-runner` and `python -m kernel_runner`: a command, or a language to serve."""
 
 import gc
+import os
 import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
 
-from kernel_runner import guardian
+from kernel_runner import cli, guardian
+
+HELP = ("--help", "-h", "--version")
+UNTIL_EOF = "--until-eof"
 
 
 def main() -> int:
     """Carry out the words of the command line; the exit code."""
-    words = sys.argv[1:]
-    if words[:1] == ["serve"]:
-        return guardian.main(partial(_serve, words[1:]))
-    from kernel_runner import cli  # late: the guardian of `serve` stays small
-
-    if not words or words[0] in cli.COMMANDS or words[0] in ("--help", "-h", "--version"):
-        return cli.main(words)
-    return guardian.main(partial(_serve, words))
-
-
-def _serve(words: Sequence[str], control: socket.socket) -> int:
-    """The runner's life; imported only on its side of the fork."""
     gc.disable()  # loading makes no garbage, but many objects to look through
+    words = sys.argv[1:]
+    if words and (words[0] == "serve" or words[0] not in (*cli.COMMANDS, *HELP)):
+        # the guardian puts /dev/null in its place
+        stdin_fd = os.dup(0) if UNTIL_EOF in words else None
+        return guardian.main(partial(_serve, words[words[0] == "serve" :], stdin_fd))
+    from kernel_runner.cli import command_line
+
+    return command_line.main(words)
+
+
+def _serve(words: Sequence[str], stdin_fd: int | None, control: socket.socket) -> int:
+    """The runner's life; imported only on its side of the fork, so the guardian stays small."""
     from kernel_runner.cli import serve
 
     gc.freeze()
     gc.enable()
-    return serve.main(control, words)
+    return serve.main(control, words, stdin_fd=stdin_fd)
 
 
 if __name__ == "__main__":

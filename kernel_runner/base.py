@@ -311,8 +311,8 @@ class BaseRunner(ABC):
         if not self.shows_media:
             yield env
             return
-        with shown.listening(self.host.scratch, self.task, streams.drain) as path:
-            yield {**self.media_environment(env), shown.VARIABLE: str(path)} if path else env
+        with shown.listening(self.host.scratch, self.task, streams.drain) as found:
+            yield {**self.media_environment(env), **found} if found else env
 
     def _connect(self, program: Program, streams: Streams) -> prompts.Watcher | None:
         if streams.input is None:

@@ -2,12 +2,13 @@
 
 Three kinds of processes:
 
-* The **guardian** forks the runner (`main`), forks a keeper for each program the runner asks
-  for, passes SIGTERM, SIGINT, SIGHUP and SIGQUIT on to the runner, waits for it, kills whatever
-  is left below itself, removes the paths registered with it, and leaves with the runner's exit
-  code (128+n when signal n ended the runner).  When the guardian itself is killed, the runner
+* The **guardian** forks the runner (`main`), has a keeper for each program the runner asks for
+  (`keepers.py`), passes SIGTERM, SIGINT, SIGHUP and SIGQUIT on to the runner, waits for it, kills
+  whatever is left below itself, removes the paths registered with it, and leaves with the runner's
+  exit code (128+n when signal n ended the runner).  When the guardian itself is killed, the runner
   gets SIGTERM.
-* A **keeper** (`keeper.py`) starts one program, reports its end and sweeps its process tree.
+* A **keeper** (`keeper.py`) starts one program at a time, reports its end and sweeps its process
+  tree.  When nothing of it is left, the keeper is free for another.
 * The **program** leads a process group, and a session where it has no terminal; with one, its
   keeper does, so that the kernel does not hang up on what the program leaves behind.
 
@@ -23,7 +24,8 @@ Runner to guardian, on the control socket:
 
 `("spawn", n_fds)`
     with SCM_RIGHTS `[keeper_socket, payload_memfd, *fds]`; `n_fds` counts all of them.  The
-    memfd holds `marshal.dumps(spec)`; see `keeper.Spec`.  The answer comes on the keeper's socket.
+    memfd holds `marshal.dumps(spec)`; see `program_start.Spec`.  The answer comes on the keeper's
+    socket.
 `("remove", path)`
     removes this file or folder, with all that is in it, when the runner has ended, however.
 `("forget", path)`
@@ -60,7 +62,7 @@ Runner to keeper:
 `("look",)`
     asks who waits for input.
 
-End of file on a keeper's socket means that the runner is gone: the keeper kills all and leaves.
+End of file on a keeper's socket means that the runner is gone: the keeper kills all.
 When a keeper itself was killed there is an end of file without `ended`; its program dies with it
 and the guardian kills what that leaves behind.
 """
@@ -78,7 +80,8 @@ import sys
 import time
 
 from kernel_runner import process_tree
-from kernel_runner.keeper import keep
+from kernel_runner.keeper import MAX_DESCRIPTORS
+from kernel_runner.keepers import EVERY_SIGNAL, Keepers, flush, flush_and_leave
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
@@ -86,9 +89,7 @@ if TYPE_CHECKING:
     from typing import Final, NoReturn
 
 FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-EVERY_SIGNAL: Final = signal.valid_signals()
 MESSAGE_BYTES: Final = 65_536
-MAX_DESCRIPTORS: Final = 64
 SWEEP_SECONDS: Final = 10.0
 SWEEP_PAUSE_SECONDS: Final = 0.02
 
@@ -103,7 +104,7 @@ def main(run: Callable[[socket.socket], int]) -> int:
     process_tree.become_subreaper()
     _replace_standard_input()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    _flush()  # or both would print what waits in the buffers
+    flush()  # or both would print what waits in the buffers
     # a signal that comes between here and `serve` stays pending until it can be passed on
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [*FORWARDED, signal.SIGCHLD])
     runner = os.fork()
@@ -125,7 +126,7 @@ def fork() -> socket.socket:
     of the terminal do not reach it.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    _flush()
+    flush()
     if os.fork() == 0:
         ours.close()
         os.setpgid(0, 0)
@@ -158,20 +159,7 @@ def _leave_with_result(run: Callable[[socket.socket], int], control: socket.sock
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        _flush_and_leave(code)
-
-
-def _flush_and_leave(code: int) -> NoReturn:
-    try:
-        _flush()
-    finally:
-        os._exit(code)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # the descriptor was closed from the start
-            stream.flush()
+        flush_and_leave(code)
 
 
 def serve(control: socket.socket, runner_pid: int | None) -> int:
@@ -187,7 +175,6 @@ class _Guardian:
         self._control = control
         self._runner_pid = runner_pid
         self._exit_code: int | None = None
-        self._keepers: set[int] = set()
         self._to_remove: dict[str, None] = {}
         self._has_strays = False
         self._is_listening = True
@@ -199,12 +186,13 @@ class _Guardian:
         gc.disable()  # a collection would write to every page that forks have in common with us
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
-        self._ignored_signals = self._watch_signals()
+        self._keepers = Keepers(self._poll, self._watch_signals())
         while self._exit_code is None:
             self._turn()
         while self._is_listening and self._obey():
             pass  # a runner that died may have registered a path a moment before
         self._stop_listening()
+        self._keepers.let_go()
         self._sweep_everything()
         remove_paths(self._to_remove)
         os.close(self._wake_fd)
@@ -228,6 +216,7 @@ class _Guardian:
         if self._wake_fd in ready:
             self._pass_signals_on()
             self._reap()
+        self._keepers.hear(ready.keys())
         if self._control.fileno() in ready:
             self._obey()
         if self._has_strays:
@@ -249,20 +238,20 @@ class _Guardian:
             if pid == 0:
                 return True
             if os.WIFSTOPPED(status):
-                if pid in self._keepers:  # a program did it; its keeper has to serve on
+                if pid in self._keepers.pids:  # a program did it; its keeper has to serve on
                     os.kill(pid, signal.SIGCONT)
                 continue
             if pid == self._runner_pid:
                 self._runner_pid = None
                 code = os.waitstatus_to_exitcode(status)
                 self._exit_code = code if code >= 0 else 128 - code
-            elif pid in self._keepers:
-                self._keepers.remove(pid)
+            elif pid in self._keepers.pids:
+                self._keepers.pids.remove(pid)
                 self._has_strays |= status != 0
 
     def _strike_strays(self) -> None:
         """Kill what a dead keeper has left behind."""
-        spared = {*self._keepers, self._runner_pid or 0}
+        spared = {*self._keepers.pids, self._runner_pid or 0}
         self._has_strays = bool(process_tree.strike(os.getpid(), spared))
 
     def _obey(self) -> bool:
@@ -290,7 +279,7 @@ class _Guardian:
             return False
         match marshal.loads(message):
             case ("spawn", n_fds) if n_fds == len(fds) and self._exit_code is None:
-                self._spawn(fds)
+                self._spawn(message, fds)
             case ("remove", path):
                 self._to_remove[path] = None
             case ("forget", path):
@@ -304,34 +293,13 @@ class _Guardian:
         if self._runner_pid is None and self._exit_code is None:
             self._exit_code = 0
 
-    def _spawn(self, fds: list[int]) -> None:
-        # The keeper starts with all signals blocked, so none reaches the handlers and the wake
-        # pipe that it has in common with us.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
+    def _spawn(self, message: bytes, fds: list[int]) -> None:
         try:
-            keeper = os.fork()
-            if keeper == 0:
-                self._become_keeper(fds)
-            self._keepers.add(keeper)
+            self._keepers.order(message, fds)
         except OSError as error:
             message = marshal.dumps(("failed", error.errno or errno.EAGAIN, "fork"))
             with socket.socket(fileno=os.dup(fds[0])) as runner:
                 runner.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _become_keeper(self, fds: list[int]) -> NoReturn:
-        code = 1
-        try:
-            self._control.close()
-            os.close(self._wake_fd)
-            os.close(self._wake_write_fd)
-            keep(fds, self._ignored_signals)
-            code = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            _flush_and_leave(code)
 
     def _sweep_everything(self) -> None:
         """End all that is left; the keepers with it, for nobody listens to them any more."""
@@ -344,18 +312,22 @@ class _Guardian:
 
 def remove_paths(paths: Collection[str]) -> None:
     """Remove these files and folders, with all that is in them; what cannot be removed stays."""
-    if not paths:
-        return
-    import shutil  # late: it costs 10 ms
-    from pathlib import Path
-
-    for path in map(Path, paths):
+    for path in paths:
         try:
-            path.unlink()
+            os.unlink(path)  # noqa: PTH108  pathlib would cost the guardian 10 ms
         except IsADirectoryError:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_folder(path)
         except OSError:
             continue
+
+
+def _remove_folder(path: str) -> None:
+    try:
+        os.rmdir(path)  # noqa: PTH106
+    except OSError:
+        import shutil  # late: it costs 10 ms, and most have nothing to be removed
+
+        shutil.rmtree(path, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ can open and which go with the process, however it ends.  Where these are full, 
 stay in memory, and whoever posts for a program waits.
 """
 
+import logging
 import os
 from array import array
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +52,14 @@ def merged(last: Envelope, output: events.Output, request_id: str | None) -> Env
     return msgspec.structs.replace(last, event=both)
 
 
+MAX_SPOOL_BYTES: Final = 1 << 30
+FREE_SHARE: Final = 4
+"""Unless it is told otherwise a spool takes at most one of so many parts of the free space."""
+
+
+log = logging.getLogger(__name__)
+
+
 class Spool:
     """The share of the disk that all journals of a runner have.
 
@@ -63,10 +71,39 @@ class Spool:
         self.folder = folder
         self.left_bytes = max_bytes if folder is not None else 0
 
+    @classmethod
+    def of(cls, folder: Path | None, max_bytes: int | None) -> "Spool":
+        """What the configuration says; else a part of what is free in a folder on a real disk."""
+        if folder is None:
+            temporary = (Path(os.environ.get("TMPDIR") or "/tmp"), Path("/var/tmp"))
+            folder = next((one for one in temporary if _is_on_disk(one)), None)
+        if max_bytes is None:
+            max_bytes = min(MAX_SPOOL_BYTES, _free_bytes(folder) // FREE_SHARE) if folder else 0
+        return cls(folder, max_bytes)
+
     def open(self) -> int:
         """A new file without a name; raises `OSError`."""
         assert self.folder is not None, "a spool without a folder has no bytes left"
         return os.open(self.folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+
+def _is_on_disk(folder: Path) -> bool:
+    """Whether its files are not in memory: a spool there would take what it is to spare."""
+    try:
+        device = folder.stat().st_dev
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    # proc(5): "36 35 98:0 /root /mount/point options - type source ..."
+    kinds = {
+        line.split()[2]: line.partition(" - ")[2].split()[0] for line in mounts if " - " in line
+    }
+    return kinds.get(f"{os.major(device)}:{os.minor(device)}") not in ("tmpfs", "ramfs", None)
+
+
+def _free_bytes(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 class Segment:
@@ -131,20 +168,25 @@ class Journal:
         self._segments: deque[Segment] = deque()
         self._overflow: deque[Envelope] = deque()
         self._newest: Envelope | None = None  # not put away yet: it may grow
+        self._disk_refused = False
 
     @property
     def full(self) -> bool:
         """Whether whoever has more to say should wait."""
         if self._overflow:
             return True
-        return self._memory_bytes >= self._max_memory_bytes and self._spool.left_bytes <= 0
+        return self._memory_bytes >= self._max_memory_bytes and not self._has_disk
 
     @property
     def has_room(self) -> bool:
         """Whether who waited may go on: not as soon as a single event is gone."""
         if self._overflow:
             return False
-        return self._memory_bytes <= self._max_memory_bytes // 2 or self._spool.left_bytes > 0
+        return self._memory_bytes <= self._max_memory_bytes // 2 or self._has_disk
+
+    @property
+    def _has_disk(self) -> bool:
+        return self._spool.left_bytes > 0 and not self._disk_refused
 
     def append(self, envelope: Envelope) -> None:
         """Keep the next event; never fails."""
@@ -181,6 +223,8 @@ class Journal:
             self._overflow.clear()
         while self._head and _seq(self._head[0]) <= seq:
             self._memory_bytes -= size_of(self._head.popleft().event)
+        if self._memory_bytes <= self._max_memory_bytes // 2:
+            self._disk_refused = False  # it may have room again
         if self._newest is not None and _seq(self._newest) <= seq:
             self._newest = None
         self.first_seq = max(self.first_seq, min(seq + 1, self.next_seq))
@@ -200,10 +244,13 @@ class Journal:
 
     def _put_away(self, envelope: Envelope) -> None:
         has_memory = not self._segments and self._memory_bytes < self._max_memory_bytes
-        if not has_memory and not self._overflow and self._spool.left_bytes > 0:
-            with suppress(OSError):  # the disk is full: memory keeps it, and programs wait
+        if not has_memory and not self._overflow and self._has_disk:
+            try:
                 self._write(envelope)
                 return
+            except OSError as error:
+                log.warning("the spool cannot be written, programs wait: %s", error.strerror)
+                self._disk_refused = True
         (self._overflow if self._segments else self._head).append(envelope)
         self._memory_bytes += size_of(envelope.event)
 

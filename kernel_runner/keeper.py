@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import itertools
 import marshal
 import os
-import resource
 import select
 import signal
 import socket
@@ -19,55 +17,60 @@ import termios
 import time
 
 from kernel_runner import process_tree
+from kernel_runner.program_start import start
 from kernel_runner.waiting import Input
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Final, NoReturn, TypedDict
+    from typing import Final, TypeAlias
 
+    from kernel_runner.program_start import Spec
     from kernel_runner.waiting import Answer
 
-    class Spec(TypedDict):
-        """What the payload of a spawn holds."""
-
-        argv: list[str]
-        env: dict[str, str]  # the complete environment; PATH is searched for argv[0]
-        cwd: str
-        targets: list[int]  # for each descriptor passed, its number in the program
-        terminal: int | None  # which of these numbers becomes the controlling terminal
-        rlimits: dict[int, int]  # soft and hard at once, at most what is allowed now
-
+    Word: TypeAlias = str | float | bool | list[str] | None
+    Farewell: TypeAlias = tuple[Word, ...]
 
 MESSAGE_BYTES: Final = 65_536
+MAX_DESCRIPTORS: Final = 64
 MAX_NAMES: Final = 20
-MAX_NAME: Final = 4096
 FIRST_PAUSE_SECONDS: Final = 0.005
 LAST_PAUSE_SECONDS: Final = 0.2
 EMPTY_ROUNDS: Final = 5
 ALL_BUT_CHILDREN: Final = signal.valid_signals() - {signal.SIGCHLD}
 
 
-def keep(fds: Sequence[int], ignored_signals: Sequence[int]) -> None:
-    """Start a program and stay until no process of it is left.
+def serve_orders(orders: socket.socket, ignored_signals: Sequence[int]) -> None:
+    """Start the program of each order, and stay with it until no process of it is left.
 
-    Comes with all signals blocked.  `fds`: the socket to the runner, the payload, and the
-    descriptors for the program.  `ignored_signals` are set back to their default in it.
+    Comes with all signals blocked.  An order is any message with these descriptors: the socket to
+    the runner, the payload, and those for the program.  It is answered when the next may come; at
+    the end of file none will.  `ignored_signals` are set back to their default in programs.
     """
     os.setsid()
     process_tree.become_subreaper()
     wake_fd = _watch_children()
-    with socket.socket(fileno=fds[0]) as runner:
-        spec: Spec = marshal.loads(os.pread(fds[1], os.fstat(fds[1]).st_size, 0))
-        program_input = _input_of(spec, fds[2:])
-        started = _start(spec, fds[2:], ignored_signals)
-        for fd in fds[1:]:
-            os.close(fd)
-        keeper = _Keeper(runner, wake_fd, program_input)
-        if isinstance(started, int):
-            keeper.keep(started)
-        else:
-            keeper.say("failed", *started)
+    is_free = True
+    while is_free:
+        _, fds, _, _ = socket.recv_fds(
+            orders, MESSAGE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        )
+        if not fds:
+            return
+        with socket.socket(fileno=fds[0]) as runner:
+            keeper = _Keeper(runner, wake_fd)
+            farewell = keeper.carry_out(fds[1:], ignored_signals)
+            is_free = keeper.is_free and _tell_free(orders)
+            keeper.say(*farewell)
+
+
+def _tell_free(orders: socket.socket) -> bool:
+    """Before the runner is told: its next program shall find this keeper."""
+    try:
+        orders.send(b"free")
+    except OSError:  # the guardian has gone, or another keeper is free already
+        return False
+    return True
 
 
 def _watch_children() -> int:
@@ -79,120 +82,35 @@ def _watch_children() -> int:
     return wake_fd
 
 
+def _let_go_of_terminal() -> bool:
+    """The next program may have another one; False when that cannot be."""
+    try:
+        terminal_fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno == errno.ENXIO  # there is none, or none any more
+    try:
+        fcntl.ioctl(terminal_fd, termios.TIOCNOTTY)
+    except OSError:
+        return False
+    finally:
+        os.close(terminal_fd)
+    return True
+
+
 def _input_of(spec: Spec, fds: Sequence[int]) -> Input | None:
     if 0 not in spec["targets"]:
         return None
     return Input.of_descriptor(fds[spec["targets"].index(0)])
 
 
-def _start(spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int]) -> int | tuple[int, str]:
-    """Returns the pid of the program, or the error number and what it could not use."""
-    keeper = os.getpid()
-    failure_fd, failure_write_fd = os.pipe2(os.O_CLOEXEC)
-    what = "terminal"
-    try:
-        if spec["terminal"] is not None:
-            # The keeper leads the session: if the program did, the kernel would hang up on all
-            # that it leaves behind.
-            fcntl.ioctl(fds[spec["targets"].index(spec["terminal"])], termios.TIOCSCTTY, 0)
-        what = "fork"
-        program = os.fork()
-    except OSError as error:
-        return error.errno or errno.EAGAIN, what
-    if program == 0:
-        _become_program(spec, fds, ignored_signals, keeper, failure_write_fd)
-    os.close(failure_write_fd)
-    failure = os.read(failure_fd, MESSAGE_BYTES)
-    os.close(failure_fd)
-    if not failure:
-        return program
-    os.waitpid(program, 0)
-    code, what = marshal.loads(failure)
-    return code, what
-
-
-def _become_program(
-    spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int], keeper: int, failure_fd: int
-) -> NoReturn:
-    """Between fork and exec; errors are written to `failure_fd`, which closes at exec."""
-    what = "descriptors"
-    try:
-        failure_fd = _place_descriptors(fds, spec["targets"], failure_fd)
-        what = "terminal"
-        if spec["terminal"] is not None:
-            os.setpgid(0, 0)
-            os.tcsetpgrp(spec["terminal"], os.getpid())
-        else:
-            os.setsid()
-        what = spec["cwd"]
-        os.chdir(what)
-        what = "signals"
-        process_tree.die_with_parent(keeper, signal.SIGKILL)
-        for number in ignored_signals:
-            signal.signal(number, signal.SIG_DFL)
-        what = "limits"
-        _limit(spec["rlimits"])
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        what = spec["argv"][0]
-        _execute(spec["argv"], spec["env"])
-    except OSError as error:
-        os.write(failure_fd, marshal.dumps((error.errno or errno.EIO, what[:MAX_NAME])))
-    except (ValueError, TypeError, LookupError):
-        # a NUL in a string, an unknown limit, an empty argv
-        os.write(failure_fd, marshal.dumps((errno.EINVAL, what[:MAX_NAME])))
-    finally:
-        os._exit(127)
-
-
-def _place_descriptors(fds: Sequence[int], targets: Sequence[int], failure_fd: int) -> int:
-    """Give each descriptor its number, close all others; returns the moved `failure_fd`."""
-    wanted = dict(zip(targets, fds, strict=True))
-    missing = {0, 1, 2} - wanted.keys()
-    if missing:
-        null = os.open(os.devnull, os.O_RDWR)
-        wanted.update(dict.fromkeys(missing, null))
-    # out of the way first, so that no source is overwritten before it is used
-    above = max(wanted) + 1
-    moved = {target: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for target, fd in wanted.items()}
-    failure_fd = fcntl.fcntl(failure_fd, fcntl.F_DUPFD_CLOEXEC, above)
-    for target, fd in moved.items():
-        os.dup2(fd, target)
-    kept = sorted([*wanted, failure_fd])
-    for below, next_kept in itertools.pairwise(kept):
-        os.closerange(below + 1, next_kept)
-    os.closerange(failure_fd + 1, os.sysconf("SC_OPEN_MAX"))
-    return failure_fd
-
-
-def _limit(rlimits: dict[int, int]) -> None:
-    for which, value in rlimits.items():
-        _, allowed = resource.getrlimit(which)
-        if allowed != resource.RLIM_INFINITY and not 0 <= value <= allowed:
-            value = allowed
-        resource.setrlimit(which, (value, value))
-
-
-def _execute(argv: list[str], env: dict[str, str]) -> None:
-    """Never returns; `os.execvpe` would import a module, which small limits do not allow."""
-    name = argv[0]
-    if "/" in name:
-        os.execve(name, argv, env)
-    refusal: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    for folder in env.get("PATH", os.defpath).split(":"):
-        try:
-            os.execve(f"{folder or '.'}/{name}", argv, env)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except PermissionError as error:
-            refusal = error
-    raise refusal
-
-
 class _Keeper:
-    def __init__(self, runner: socket.socket, wake_fd: int, program_input: Input | None) -> None:
+    def __init__(self, runner: socket.socket, wake_fd: int) -> None:
         self._runner = runner
         self._wake_fd = wake_fd
-        self._input = program_input
+        self._input: Input | None = None
+        self.is_free = True
+        self._cpu_seconds = 0.0
+        self._max_rss_bytes = 0
         self._program = 0
         self._wait_status: int | None = None
         self._is_sweeping = False
@@ -202,22 +120,34 @@ class _Keeper:
         self._struck: set[int] = set()
         self._names: list[str] = []
 
-    def keep(self, program: int) -> None:
-        """Serve the runner until no process of the program is left."""
+    def carry_out(self, fds: Sequence[int], ignored_signals: Sequence[int]) -> Farewell:
+        """Start a program and serve the runner until none of its processes is left."""
+        spec: Spec = marshal.loads(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
+        self._input = _input_of(spec, fds[1:])
+        started = start(spec, fds[1:], ignored_signals)
+        for fd in fds:
+            os.close(fd)
+        farewell = self._keep(started) if isinstance(started, int) else ("failed", *started)
+        if spec["terminal"] is not None:
+            self.is_free &= _let_go_of_terminal()
+        return farewell
+
+    def _keep(self, program: int) -> Farewell:
         self._program = program
         self._poll = select.poll()
         self._poll.register(self._runner, select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
         self.say("started", program)
-        while self._bury() and self._empty_rounds < EMPTY_ROUNDS:
+        while is_anybody_left := self._bury():
+            if self._empty_rounds == EMPTY_ROUNDS:
+                break
             if self._is_sweeping and time.monotonic() >= self._strike_at:
                 self._strike()
             self._hear()
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu_seconds = usage.ru_utime + usage.ru_stime
-        self.say("ended", self._names, cpu_seconds, usage.ru_maxrss * 1024)
+        self.is_free = not is_anybody_left
+        return "ended", self._names, self._cpu_seconds, self._max_rss_bytes
 
-    def say(self, *message: str | float | bool | list[str] | None) -> None:
+    def say(self, *message: Word) -> None:
         try:
             self._runner.send(marshal.dumps(message))
         except OSError:
@@ -232,16 +162,20 @@ class _Keeper:
         wait_status = None
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
+                pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 is_anybody_left = False
                 break
             if pid == 0:
                 is_anybody_left = True
                 break
-            if pid == self._program and os.WIFSTOPPED(status):
-                self.say("stopped", os.WSTOPSIG(status))
-            elif pid == self._program:
+            if os.WIFSTOPPED(status):
+                if pid == self._program:
+                    self.say("stopped", os.WSTOPSIG(status))
+                continue
+            self._cpu_seconds += usage.ru_utime + usage.ru_stime
+            self._max_rss_bytes = max(self._max_rss_bytes, usage.ru_maxrss * 1024)
+            if pid == self._program:
                 wait_status = status
         if wait_status is not None:
             self._wait_status = wait_status

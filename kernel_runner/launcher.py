@@ -21,7 +21,7 @@ from kernel_runner import guardian
 from kernel_runner.errors import LaunchError
 
 if TYPE_CHECKING:
-    from kernel_runner.keeper import Spec
+    from kernel_runner.program_start import Spec
 
 Argv: TypeAlias = Sequence[str | Path]
 Scope: TypeAlias = Literal["program", "group", "tree"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import driver_peer, guarding
+from tests import driver_peer, guarding, prompting
+from tests.screen import Terminal
 from tests.tools import LEFT_OUT
 
 # Programs find the Python of the tests, with its packages, as a user's in a virtual environment.
@@ -38,6 +39,30 @@ def peer(tmp_path: Path) -> Iterator[driver_peer.Peer]:
     """A Python driver that is ready."""
     with driver_peer.started(tmp_path) as peer:
         yield peer
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def open_repl(tmp_path: Path, work: Path) -> Iterator[prompting.Open]:
+    """Opens a prompt in a terminal of its own; the history is kept between two of a test."""
+    opened: list[Terminal] = []
+
+    def open_one(*words: str, prompt: str | None = None, **env: str) -> Terminal:
+        private = {"XDG_STATE_HOME": str(tmp_path / "state"), "HOME": str(tmp_path), **env}
+        terminal = Terminal([*prompting.COMMAND, *words], cwd=work, env=private)
+        opened.append(terminal)
+        terminal.until_prompt(prompt or f"{words[0]}>")
+        return terminal
+
+    yield open_one
+    for terminal in opened:
+        terminal.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

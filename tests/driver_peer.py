@@ -16,7 +16,7 @@ from pathlib import Path
 
 import kernel_runner
 
-DRIVER = Path(kernel_runner.__file__).parent / "langs/drivers/python/driver.py"
+DRIVER = Path(kernel_runner.__file__).parent / "langs/drivers/python/kernel_runner_driver/start.py"
 FAILURE_SECONDS = 20
 EXTPROC = 0o200000
 

@@ -87,8 +87,8 @@ def spawn(
 
 
 @contextmanager
-def guardian() -> Iterator[socket.socket]:
-    """The control socket of a guardian without a runner; it has left with 0 after the block."""
+def start_guardian() -> Iterator[tuple[socket.socket, subprocess.Popen[bytes]]]:
+    """A guardian without a runner: its control socket, which the block closes, and its process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
@@ -99,10 +99,18 @@ def guardian() -> Iterator[socket.socket]:
     with process:
         try:
             with ours:
-                yield ours
-            assert process.wait(FAILURE_SECONDS) == 0
+                yield ours, process
+            process.wait(FAILURE_SECONDS)
         finally:
             process.kill()
+
+
+@contextmanager
+def guardian() -> Iterator[socket.socket]:
+    """The control socket of a guardian without a runner; it has left with 0 after the block."""
+    with start_guardian() as (control, process):
+        yield control
+    assert process.returncode == 0
 
 
 def output_of(
@@ -116,7 +124,9 @@ def output_of(
             program.started()
             printed = pipe.read()
         _, status, _ = program.hear_until("exited")
-        return printed, status, list(program.hear_until("ended"))
+        ended = list(program.hear_until("ended"))
+        assert program.hear() is None
+        return printed, status, ended
 
 
 def read_until(fd: int, word: bytes) -> bytes:

@@ -2,8 +2,9 @@
 
 import os
 import re
+import select
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ class Terminal:
         columns: int = 100,
     ) -> None:
         self.raw = b""
-        self._screen = _AnsweringScreen(columns, rows)
+        self._screen = _AnsweringScreen(columns, rows, lambda answer: self.type(answer))
         self._stream = pyte.ByteStream(self._screen)
         self.child = pexpect.spawn(
             argv[0],
@@ -49,14 +50,21 @@ class Terminal:
             timeout=WAIT_SECONDS,
         )
         self.child.delaybeforesend = None
-        self._screen.answer = self.child.send
 
     def close(self) -> None:
+        """Hang up, and wait for the program: killed, it could not clean up."""
+        if self.child.isalive():
+            pidfd = os.pidfd_open(self.child.pid)
+            self.hang_up()
+            select.select([pidfd], [], [], WAIT_SECONDS)
+            os.close(pidfd)
         self.child.close(force=True)
 
     def hang_up(self) -> None:
         """The terminal goes away, and nobody tells the program but the kernel."""
         self.child.ptyproc.fileobj.close()
+        self.child.ptyproc.fileobj.close()
+        self.child.ptyproc.closed = self.child.closed = True
 
     @property
     def text(self) -> str:
@@ -129,8 +137,9 @@ class Terminal:
 class _AnsweringScreen(pyte.Screen):
     """Answers when it is asked where the cursor is, as terminals do."""
 
-    def write_process_input(self, data: str) -> None:
-        self.answer(data)
+    def __init__(self, columns: int, rows: int, answer: Callable[[str], None]) -> None:
+        super().__init__(columns, rows)
+        self._answer = answer
 
-    def answer(self, data: str) -> None:
-        """Replaced once there is a program to answer."""
+    def write_process_input(self, data: str) -> None:
+        self._answer(data)

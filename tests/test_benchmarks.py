@@ -1,4 +1,4 @@
-"""`make bench`: one cheap subject is measured to its end.  The figures themselves prove nothing."""
+"""`make bench`: two cheap subjects are measured to their end.  The figures prove nothing."""
 
 import subprocess
 import sys
@@ -10,23 +10,24 @@ from benchmarks.table import Row, as_markdown, as_text
 PROJECT = Path(__file__).parent.parent
 
 
-def test_a_quick_run_of_one_subject_prints_a_table_and_writes_it_as_markdown(
+def test_a_quick_run_of_some_subjects_prints_a_table_and_writes_it_as_markdown(
     tmp_path: Path,
 ) -> None:
     markdown = tmp_path / "figures.md"
 
     options = ["--quick", "--rounds", "1", "--markdown", str(markdown)]
     bench = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "batch", *options],
+        [sys.executable, "-m", "benchmarks", "batch", "client", *options],
         cwd=PROJECT,
         capture_output=True,
         text=True,
         timeout=50,
     )
 
-    assert bench.stderr == "measuring batch ...\n"
+    assert bench.stderr == "measuring batch ...\nmeasuring client ...\n"
     assert bench.returncode == 0
-    assert 'exec "true"' in bench.stdout.splitlines()[-1]
+    for what in ('exec "true"', "hello world, python", "status through the client"):
+        assert any(line.startswith(f"{what} ") for line in bench.stdout.splitlines()), what
     assert '| exec "true" | per s |' in markdown.read_text(encoding="utf-8")
 
 

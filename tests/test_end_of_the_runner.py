@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -186,7 +187,7 @@ async def _remove_what_is_left(started: RunnerProcess) -> None:
     for name in ("in", "out", "session"):
         (started.folder / name).unlink(missing_ok=True)
     for left in (started.folder / "scratch").iterdir():
-        left.rmdir()
+        shutil.rmtree(left)
 
 
 async def test_an_idle_runner_leaves_no_descriptor_behind_by_running_tasks(tmp_path: Path) -> None:

@@ -31,10 +31,11 @@ def test_a_signal_to_the_tree_reaches_other_sessions(control: socket.socket, pip
     ) as program:
         program.started()
         (child,) = pipe.pids(1)
+        child_end = watch(child)
         # until setsid has become sleep, the group of the shell is its own too
         program.say("signal", signal.SIGTERM, "tree")
 
-        assert ends(watch(child))
+        assert ends(child_end)
         assert program.hear_until("ended")
 
 

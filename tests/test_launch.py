@@ -3,13 +3,14 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from kernel_runner.client import RunnerDied, RunnerNotStarted, launch
 from kernel_runner.messages import commands
-from tests.running import process_ended
+from tests.running import MARK, marked_processes, process_ended
 from tests.wire import FAILURE_SECONDS
 
 
@@ -88,3 +89,40 @@ async def test_a_runner_that_dies_is_told_to_whoever_waits_for_an_answer(tmp_pat
             await waiting.result()
         with pytest.raises(RunnerDied):
             await kernel.status()
+
+
+async def test_a_launched_runner_ends_with_its_client_however_that_ends() -> None:
+    mark = os.urandom(8).hex()
+    code = (
+        "import asyncio\nfrom kernel_runner.client import launch\n"
+        "async def main():\n"
+        "    async with launch('python') as kernel:\n"
+        "        await kernel.query('x = 1').result()\n"
+        "        kernel.query('while True: pass')\n"
+        "        print('ready', flush=True)\n"
+        "        await asyncio.sleep(1000)\n"
+        "asyncio.run(main())"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, MARK: mark},
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    process.kill()
+    await process.wait()
+
+    for pid in marked_processes(mark):
+        await process_ended(pid)
+    assert marked_processes(mark) == []
+
+
+async def test_a_runner_that_dies_before_it_has_answered_is_told_at_once(tmp_path: Path) -> None:
+    impostor = tmp_path / "python"
+    impostor.write_text('#!/bin/sh\necho \'{"session": "ipc:///nobody"}\'\necho gone >&2; exit 3\n')
+    impostor.chmod(0o755)
+
+    with pytest.raises(RunnerDied, match="exit code 3: gone"):
+        async with launch("python", python=impostor):
+            pass

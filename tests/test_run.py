@@ -1,21 +1,25 @@
 """Programs run by `kernel-runner run` and by their language's own command: nobody sees which."""
 
+import asyncio
 import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
-from tests.running import LOOK_SECONDS, MARK, marked_processes
+from kernel_runner.client import connect
+from tests.running import LOOK_SECONDS, MARK, RunnerProcess, marked_processes, runner
 from tests.screen import Terminal
 from tests.tools import require_tool
 from tests.wire import FAILURE_SECONDS
 
+Done: TypeAlias = subprocess.CompletedProcess[bytes]
 RUN = (str(Path(sys.executable).with_name("kernel-runner")), "run")
 
 
@@ -26,15 +30,14 @@ def until_all_ended(mark: str) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def run(
-    folder: Path, *words: str, stdin: bytes = b"", command: Sequence[str] = RUN
-) -> subprocess.CompletedProcess[bytes]:
+def run(folder: Path, *words: str, stdin: bytes = b"", command: Sequence[str] = RUN) -> Done:
     return subprocess.run([*command, *words], cwd=folder, input=stdin, capture_output=True)
 
 
 PROGRAMS = {
     "arguments": "import sys; print(sys.argv, __file__, sys.path[0])",
-    "environment": "import os; print(sorted(set(os.environ) - {'_', 'MPLBACKEND'}), os.getcwd())",
+    "environment": "import os; ours = {'_', 'PYTHONPATH', 'KERNEL_RUNNER_MEDIA'};"
+    " print(sorted(set(os.environ) - ours), os.getcwd())",
     "streams": "import sys; print([s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr)])",
     "input": "import sys; print(input('how many? ') * 2); print(repr(sys.stdin.read()))",
     "exit code": "import sys; sys.exit(7)",
@@ -230,6 +233,76 @@ def test_with_watch_a_change_ends_it_and_runs_it_again(tmp_path: Path) -> None:
     assert process.returncode == 128 + signal.SIGINT
 
 
+# At a runner that is there already --------------------------------------------------------
+
+
+async def run_there(started: RunnerProcess, folder: Path, *words: str, stdin: bytes = b"") -> Done:
+    command = [*RUN, "--connect", started.addresses["session"]]
+    return await asyncio.to_thread(run, folder, *words, stdin=stdin, command=command)
+
+
+@pytest.fixture
+async def there(tmp_path: Path) -> AsyncIterator[RunnerProcess]:
+    (tmp_path / "there").mkdir()
+    async with runner(tmp_path / "there") as started:
+        yield started
+
+
+async def test_files_are_sent_and_run_there(there: RunnerProcess, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    (here / "data").mkdir(parents=True)
+    (here / "data" / "numbers.txt").write_text("1 2 3")
+    (here / "total.py").write_text(
+        "import sys, os; print(sum(map(int, open('data/numbers.txt').read().split())),"
+        " sys.argv, input(), len(sys.stdin.read()), os.getcwd()); sys.exit(3)"
+    )
+
+    words = ["total.py", "data/numbers.txt", "--", "-x"]
+    done = await run_there(there, here, *words, stdin=b"line\n" + b"y" * 1_000_000)
+
+    expected = f"6 ['total.py', '-x'] line 1000000 {there.work_dir}\n"
+    assert (done.stdout.decode(), done.returncode) == (expected, 3)
+
+
+async def test_code_is_run_there_and_leaves_no_file(there: RunnerProcess, tmp_path: Path) -> None:
+    done = await run_there(there, tmp_path, "--lang", "python", "-c", "print(6 * 7)")
+
+    async with connect(there.addresses["session"]) as kernel:
+        await kernel.execute("true").result()  # what removes the file is in line before
+    assert (done.stdout, done.returncode) == (b"42\n", 0)
+    assert list(there.work_dir.iterdir()) == []
+
+
+async def test_ending_it_ends_what_runs_there(there: RunnerProcess, tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text("import time; print('on', flush=True); time.sleep(1000)")
+    process = await asyncio.create_subprocess_exec(
+        *(*RUN, "--connect", there.addresses["session"], "endless.py"),
+        cwd=tmp_path,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"on\n"
+    process.terminate()
+    exit_code = await process.wait()
+
+    async with connect(there.addresses["session"]) as kernel:
+        assert (await kernel.execute("true").result()).ok
+    assert exit_code == 128 + signal.SIGTERM
+
+
+async def test_what_cannot_be_run_there_is_told(there: RunnerProcess, tmp_path: Path) -> None:
+    (tmp_path / "main.c").write_text("int main(void) {}")
+    (tmp_path / "main.py").write_text("print(1)")
+
+    other = await run_there(there, tmp_path, "main.c")
+    watch = await run_there(there, tmp_path, "--watch", "main.py")
+
+    assert other.returncode == watch.returncode == 2
+    assert other.stderr.endswith(b" runs python, and this is c\n")
+    assert watch.stderr.startswith(b"kernel-runner: --watch and --runtime-path are for programs")
+
+
 # In a terminal --------------------------------------------------------------------------------
 
 PERSON = """\
@@ -238,12 +311,10 @@ print([stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)], os.en
 print("hello", input("name? "))
 print(len(getpass.getpass("password? ")), "characters")
 signal.signal(signal.SIGWINCH, lambda *_: print("now", os.get_terminal_size()))
+signal.signal(signal.SIGINT, lambda *_: os.write(1, b"not yet\\n"))
 print("size", os.get_terminal_size())
 while True:
-    try:
-        time.sleep(1000)
-    except KeyboardInterrupt:
-        print("not yet")
+    time.sleep(1000)
 """
 
 
@@ -359,6 +430,6 @@ def test_a_terminal_that_is_closed_ends_the_program(person: Path) -> None:
     mark = os.urandom(8).hex()
     terminal = Terminal([*RUN, "person.py"], cwd=person, env={MARK: mark})
     terminal.until("name\\?$")
-    os.close(terminal.child.child_fd)
+    terminal.hang_up()
 
     until_all_ended(mark)

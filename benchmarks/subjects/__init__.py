@@ -4,7 +4,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from benchmarks.rounds import Effort
-from benchmarks.subjects import batch, idle, interrupt, lines, query, queue, start, unread
+from benchmarks.subjects import (
+    batch,
+    client,
+    command,
+    completion,
+    idle,
+    interrupt,
+    lines,
+    query,
+    queue,
+    start,
+    unread,
+)
 from benchmarks.table import Row
 
 Subject: TypeAlias = Callable[[Effort], Awaitable[Sequence[Row]]]
@@ -17,5 +29,8 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "queue": queue.measure,
     "unread": unread.measure,
     "batch": batch.measure,
+    "completion": completion.measure,
+    "client": client.measure,
+    "command": command.measure,
     "idle": idle.measure,
 }

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from benchmarks import ours
 from benchmarks.peers import Peer, peer
 from benchmarks.rounds import OURS, PEER, Effort, interleave
 from benchmarks.table import Row
+from kernel_runner.cli import measures
 from kernel_runner.client import Kernel, launch
 
 ENDLESS: Final = {
@@ -32,7 +32,7 @@ async def _row(what: str, code: str, effort: Effort, kernel: Kernel, rival: Peer
     times = max(MIN_INTERRUPTS, effort.of(INTERRUPTS))
 
     async def ours_ms() -> list[float]:
-        return [await ours.interrupt_seconds(kernel, code) * 1_000 for _ in range(times)]
+        return [await measures.interrupt_seconds(kernel, code) * 1_000 for _ in range(times)]
 
     async def peer_ms() -> list[float]:
         assert rival is not None, "left out below"

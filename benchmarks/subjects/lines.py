@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Final
 
-from benchmarks import floors, ours
 from benchmarks.peers import Peer, peer
 from benchmarks.rounds import OURS, PEER, Effort, Measure, interleave
 from benchmarks.table import Row
+from kernel_runner.cli import measures
 from kernel_runner.client import Kernel, launch
 
 LINES: Final = 1_000_000
@@ -62,7 +62,7 @@ async def measure(effort: Effort) -> Sequence[Row]:
 def _contenders(flood: Flood, kernel: Kernel, rival: Peer | None) -> Mapping[str, Measure | None]:
     async def ours_rate() -> list[float]:
         start = perf_counter()
-        output = await ours.output_of(kernel.query(flood.code))
+        output = await measures.output_of(kernel.query(flood.code))
         seconds = perf_counter() - start
         flood.check(OURS, output)
         return flood.rate(seconds)
@@ -76,6 +76,6 @@ def _contenders(flood: Flood, kernel: Kernel, rival: Peer | None) -> Mapping[str
         return flood.rate(seconds)
 
     async def floor_rate() -> list[float]:
-        return flood.rate(floors.read_pipe_seconds(flood.code))
+        return flood.rate(measures.read_pipe_seconds(flood.code))
 
     return {OURS: ours_rate, PEER: peer_rate if rival else None, "plain pipe": floor_rate}

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from benchmarks import floors, ours
+from benchmarks import floors
 from benchmarks.peers import Peer, peer
 from benchmarks.rounds import OURS, PEER, Effort, Measure, interleave
 from benchmarks.table import Row
+from kernel_runner.cli import measures
 from kernel_runner.client import Kernel, launch
 
 CODE: Final = "1+1"
@@ -18,15 +19,15 @@ TARGET_SHARE: Final = 1 / 8
 
 async def measure(effort: Effort) -> Sequence[Row]:
     times = effort.of(QUERIES)
-    with floors.zmq_echo() as echo, floors.bare_driver() as driver:
+    with floors.zmq_echo() as echo, measures.bare_driver() as driver:
         async with launch("python", runtime_path=sys.executable) as kernel, peer() as rival:
-            await ours.query_seconds(kernel, CODE, 10)
+            await measures.query_seconds(kernel, CODE, 10)
             if rival:
                 await rival.query_seconds(CODE, 10)
             contenders = {
                 **_kernels(kernel, rival, times),
                 "ZeroMQ echo": _in_ms(lambda: echo(times, 1)),
-                "pipe to an interpreter": _in_ms(lambda: driver(times)),
+                "pipe to an interpreter": _in_ms(lambda: driver.evaluate_seconds(times)),
             }
             figures = await interleave(contenders, effort.rounds)
     ours_p50 = figures[OURS].p50
@@ -39,7 +40,7 @@ async def measure(effort: Effort) -> Sequence[Row]:
 
 def _kernels(kernel: Kernel, rival: Peer | None, times: int) -> Mapping[str, Measure | None]:
     async def ours_ms() -> list[float]:
-        return _ms(await ours.query_seconds(kernel, CODE, times))
+        return _ms(await measures.query_seconds(kernel, CODE, times))
 
     async def peer_ms() -> list[float]:
         assert rival is not None, "left out below"

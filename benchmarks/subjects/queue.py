@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
 
-from benchmarks import floors, ours
+from benchmarks import floors
 from benchmarks.memory import pss_bytes
 from benchmarks.rounds import OURS, Effort, Summary, interleave
 from benchmarks.table import Row
+from kernel_runner.cli import measures
 from kernel_runner.client import Kernel, Reply, launch
 from kernel_runner.messages import events
 
@@ -64,7 +65,7 @@ async def _waiting(kernel: Kernel, tasks: int) -> float:
     pid = (await kernel.status()).pid
     await _clean_seconds(kernel, 100)
     holding = kernel.execute("echo holding; exec sleep 600")
-    await ours.until_printed(holding)
+    await measures.until_printed(holding)
     before = pss_bytes(pid)
     replies = [kernel.clean("") for _ in range(tasks)]
     for reply in replies:

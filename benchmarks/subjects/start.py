@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
 
-from benchmarks import floors, ours
 from benchmarks.peers import installed, peer
 from benchmarks.rounds import OURS, PEER, Effort, interleave
 from benchmarks.table import Row
+from kernel_runner.cli import measures
 from kernel_runner.client import launch
 
 CODE: Final = "print(1)"
@@ -33,7 +33,7 @@ async def measure(effort: Effort) -> Sequence[Row]:
 async def _ours_seconds() -> list[float]:
     start = perf_counter()
     async with launch("python", runtime_path=sys.executable) as kernel:
-        await ours.output_of(kernel.query(CODE))
+        await measures.output_of(kernel.query(CODE))
         return [perf_counter() - start]
 
 
@@ -46,4 +46,4 @@ async def _peer_seconds() -> list[float]:
 
 
 async def _floor_seconds() -> list[float]:
-    return [floors.start_python_seconds()]
+    return [measures.spawn_seconds([sys.executable, "-c", CODE])]

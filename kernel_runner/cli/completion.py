@@ -8,6 +8,7 @@ import os
 from typing import Any, Final
 
 from kernel_runner import cli, langs
+from kernel_runner.cli import command_line
 from kernel_runner.errors import KernelRunnerError
 
 EXAMPLES: Final = """\
@@ -64,5 +65,5 @@ def answer() -> int:
         command = ["serve"]
         os.environ["COMP_LINE"] = line.replace(" ", " serve ", 1)
         os.environ["COMP_POINT"] = str(point + len(" serve"))
-    argcomplete.autocomplete(cli.parser_for(command), default_completer=Words())  # leaves
+    argcomplete.autocomplete(command_line.parser_for(command), default_completer=Words())  # leaves
     return cli.USAGE_ERROR

@@ -11,7 +11,7 @@ from kernel_runner.base import BaseRunner
 from kernel_runner.cli import machine, output, tools
 from kernel_runner.cli.machine import Check
 from kernel_runner.client.kernel import Kernel
-from kernel_runner.client.launch import launch
+from kernel_runner.client.launching import launch
 from kernel_runner.errors import BrokenLanguage, ClientError
 
 EXAMPLES: Final = """\

@@ -7,11 +7,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from kernel_runner.cli.standard_streams import Keys, Outlet, read_input, terminal_of_program
+from kernel_runner.client.errors import ClientError
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.client.reply import Reply
 from kernel_runner.messages import commands, events
@@ -20,7 +21,6 @@ from kernel_runner.messages.options import Terminal
 CTRL_C: Final = b"\x03"
 TWICE_SECONDS: Final = 1.0
 """A second Ctrl-C within this time ends the program."""
-MAX_TYPED_BYTES: Final = 64 << 20
 READ_ON_BYTES: Final = 256 << 10
 """How little has to be left to write before more is taken from the program."""
 ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
@@ -33,26 +33,19 @@ class Ended(Exception):
         self.exit_code = 128 + number
 
 
-class Flow(Protocol):
-    """A link whose events can be made to wait."""
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-
 class Foreground:
     """The user's side of one request after another.
 
     Args:
-        flow: where events come from, to be held up while our output is not read.
         terminal: what the program has for one; see `terminal_of_program`.
+        feeds_stdin: the program's input is not our own standard input, so that has to be sent.
     """
 
-    def __init__(self, kernel: Kernel, flow: Flow, terminal: Terminal | None) -> None:
+    def __init__(self, kernel: Kernel, terminal: Terminal | None, *, feeds_stdin: bool) -> None:
         self.terminal = terminal
         self._kernel = kernel
-        self._flow = flow
+        self._feeds_stdin = feeds_stdin
+        self._takes_input = False
         self._loop = asyncio.get_running_loop()
         self._outlets = {fd: Outlet(fd, self._lose_reader) for fd in (1, 2)}
         self._typed: list[bytes] = []
@@ -90,11 +83,15 @@ class Foreground:
             for number in numbers:
                 self._loop.remove_signal_handler(number)
 
-    async def follow(self, reply: Reply, *, stdout_fd: int = 1) -> events.Finished:
-        """Pass on what a queued request prints; how it ended."""
+    async def follow(
+        self, reply: Reply, *, stdout_fd: int = 1, takes_input: bool = False
+    ) -> events.Finished:
+        """Pass on what a queued request prints, and to it what is typed; how it ended."""
         fds = {"stdout": stdout_fd, "stderr": 2}
         async for event in reply:
             match event:
+                case events.Started() if takes_input:
+                    self._open_input()
                 case events.Output():
                     await self._write(fds[event.type], event.data)
                 case events.Media():
@@ -108,12 +105,6 @@ class Foreground:
                     await self.flush()
                     return event
         raise AssertionError("a queued request ends with its finish")
-
-    async def feed(self) -> None:
-        """Send all of standard input to the program; where it is not the program's own."""
-        while data := await read_input():
-            await self._kernel.send(commands.Input(data)).answer()
-        await self._kernel.send(commands.EndOfInput()).answer()
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""
@@ -131,9 +122,9 @@ class Foreground:
         outlet = self._outlets[fd]
         outlet.write(data)
         if outlet.full:
-            self._flow.pause()
+            self._kernel.pause()
             await outlet.wait_below(READ_ON_BYTES)
-            self._flow.resume()
+            self._kernel.resume()
 
     async def flush(self) -> None:
         """Return when all is written, or nobody reads it."""
@@ -169,12 +160,23 @@ class Foreground:
             return
         if CTRL_C in data:
             self._typed.clear()  # as a terminal does
-            if self._feeding is not None:
+            if self._feeding is not None or not self._takes_input:
                 self._signal("INT")  # what was typed before is still on its way
                 data = data.rpartition(CTRL_C)[2]
             self._count_interrupt()
         self._typed.append(data)
-        if self._feeding is None and data:
+        self._feed_soon()
+
+    def _open_input(self) -> None:
+        """The program takes input from now on; what was typed before has waited for it."""
+        self._takes_input = True
+        if self._keys is not None:
+            self._feed_soon()
+        elif self._feeds_stdin:
+            self._feeding = asyncio.create_task(self._feed_stdin(), name="input")
+
+    def _feed_soon(self) -> None:
+        if self._takes_input and self._typed and self._feeding is None:
             self._feeding = asyncio.create_task(self._feed_typed(), name="keys")
 
     async def _feed_typed(self) -> None:
@@ -182,10 +184,19 @@ class Foreground:
             while self._typed:
                 data = b"".join(self._typed)
                 self._typed.clear()
-                async for _ in self._kernel.send(commands.Input(data)):
-                    pass  # refused: nothing runs that could take it
+                await self._feed(commands.Input(data))
         finally:
             self._feeding = None
+
+    async def _feed_stdin(self) -> None:
+        while data := await read_input():
+            await self._feed(commands.Input(data))
+        await self._feed(commands.EndOfInput())
+
+    async def _feed(self, command: commands.Command) -> None:
+        """Returns when the program's side has taken it; refused, it has ended."""
+        with suppress(ClientError):
+            await self._kernel.send(command).answer()
 
     def _interrupt(self) -> None:
         self._signal("INT")

@@ -45,7 +45,7 @@ async def local_kernel(
     work_dir: Path,
     stdin_fd: int | None,
     runtime_path: Path | None = None,
-) -> AsyncIterator[tuple[Kernel, LocalLink]]:
+) -> AsyncIterator[Kernel]:
     """A kernel for batch requests; nothing is written into the work directory.
 
     Args:
@@ -72,4 +72,4 @@ async def local_kernel(
 
     kernel = Kernel(open_link)
     async with serving(runner, links[0].channel):
-        yield kernel, links[0]
+        yield kernel

@@ -1,6 +1,7 @@
 """`run`: files and arguments in; the program's output and exit code out."""
 
 import argparse
+import gc
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ from kernel_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from kernel_runner.base import BaseRunner
+    from kernel_runner.cli.program import Program
 
 EXAMPLES: Final = """\
 examples:
@@ -21,6 +23,7 @@ examples:
   kernel-runner run --lang python -c 'print(6 * 7)'
   kernel-runner run --wall 10 slow.py
   kernel-runner run --watch page.py
+  kernel-runner run --connect tcp://127.0.0.1:2010 main.py data.csv
 """
 STANDARD_INPUT: Final = "-"
 
@@ -41,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wall", type=_seconds, metavar="SECONDS", help="end the program after this long"
     )
     parser.add_argument(
+        "--connect", metavar="ADDRESS", help="send it to the runner there, and run it in its folder"
+    )
+    parser.add_argument(
         "--runtime-path", type=Path, metavar="FILE", help="the interpreter or compiler"
     )
 
@@ -53,28 +59,43 @@ def run(options: argparse.Namespace) -> int:
     """
     _check_sources(options)
     language = _language(options)
-    _check_tool(language, options.runtime_path)
+    if options.connect is None:
+        _check_tool(language, options.runtime_path)
+        control = guardian.fork()  # before there are threads, and before much is loaded
+        from kernel_runner.cli.run_local import run_here
+
+        gc.freeze()
+        gc.enable()
+        exit_code = run_here(_program(options, language), control, watch=options.watch)
+    else:
+        from kernel_runner.cli.run_remote import run_there
+
+        exit_code = run_there(_program(options, language), options.connect, options.files)
+    os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
+
+
+def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Program":
+    from kernel_runner.cli.program import Program
+
     code = options.code.encode() if options.code is not None else None
     if options.files == [STANDARD_INPUT]:
         code = sys.stdin.buffer.read()
-    control = guardian.fork()  # before there are threads, and before much is loaded
-    from kernel_runner.cli.run_local import Program, run_here
-
-    program = Program(
+    sources = [name for name in options.files if name.endswith((*language.extensions,))]
+    return Program(
         language=language,
-        sources=() if code is not None else tuple(options.files),
+        sources=tuple(sources or options.files),
         code=code,
         args=tuple(options.rest),
         wall_s=options.wall,
         runtime_path=options.runtime_path,
     )
-    exit_code = run_here(program, control, watch=options.watch)
-    os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
 
 
 def _check_sources(options: argparse.Namespace) -> None:
     """One way to say what to run, and files that can be read."""
     files = options.files
+    if options.connect is not None and (options.watch or options.runtime_path):
+        raise UsageError("--watch and --runtime-path are for programs that run here")
     if options.watch and (STANDARD_INPUT in files or options.code is not None):
         raise UsageError("--watch is for files: code and standard input do not change")
     if options.watch:

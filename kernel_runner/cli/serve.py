@@ -15,7 +15,8 @@ from typing import Final
 from kernel_runner import config as configuration
 from kernel_runner import langs, logs
 from kernel_runner.base import Host
-from kernel_runner.cli import COMMANDS, PROGRAM, reported
+from kernel_runner.cli import COMMANDS, PROGRAM
+from kernel_runner.cli.command_line import reported
 from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, UnknownLanguage
 from kernel_runner.launcher import Launcher
@@ -33,7 +34,9 @@ OPTIONS: Final = (
     ("--address-file", "FILE", "write the addresses there as JSON"),
     ("--max-queue-length", "N", "tasks that may wait (16384)"),
     ("--max-body-bytes", "N", "the size of one message (64 MiB)"),
-    ("--max-pending-bytes", "N", "kept for a slow client before programs wait (8 MiB)"),
+    ("--max-pending-bytes", "N", "kept in memory for one session (8 MiB)"),
+    ("--max-spool-bytes", "N", "kept on disk beyond that, for all (1 GiB, or 1/4 of what is free)"),
+    ("--spool-dir", "DIR", "where that is (TMPDIR or /var/tmp, unless they are in memory)"),
     ("--config", "FILE", "a TOML file with these options"),
 )
 """The options that have a value: name, what the value is, help."""
@@ -41,6 +44,7 @@ OPTIONS: Final = (
 SWITCHES: Final = {
     "--plaintext": "bind other hosts than loopback without keys",
     "--debug": "log more, to standard error",
+    "--until-eof": "end when standard input ends: when whoever started it is gone",
 }
 EXAMPLES: Final = """\
 Each option is also an environment variable (KERNEL_RUNNER_WORK_DIR=...) and a key of the file that
@@ -67,8 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, action="store_true", help=text)
 
 
-def main(control: socket.socket, argv: Sequence[str]) -> int:
-    """Serve until a signal says to stop; the exit code.  `control` leads to the guardian."""
+def main(control: socket.socket, argv: Sequence[str], *, stdin_fd: int | None) -> int:
+    """Serve until a signal says to stop, or `stdin_fd` ends; the exit code.
+
+    Args:
+        control: leads to the guardian.
+    """
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} serve",
         description="Run the commands of a client, one at a time, in the order they were sent.  "
@@ -83,7 +91,9 @@ def main(control: socket.socket, argv: Sequence[str]) -> int:
     flags = {name.replace("_", "-"): value for name, value in vars(options).items()}
     flags |= dict(word.removeprefix("--").split("=", 1) for word in valued)
     language = flags.pop("language")
-    return reported(lambda: _run(_configure(language, flags, unknown), control))
+    if flags.get("until-eof") is True:
+        del flags["until-eof"]
+    return reported(lambda: _run(_configure(language, flags, unknown), control, stdin_fd))
 
 
 def _configure(
@@ -131,10 +141,10 @@ def _advice_for(word: str) -> str | None:
     return None
 
 
-def _run(config: Config, control: socket.socket) -> int:
+def _run(config: Config, control: socket.socket, stdin_fd: int | None) -> int:
     logs.to_stderr(logging.DEBUG if config.debug else logging.WARNING)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, control))
+        runner.run(_serve(config, control, stdin_fd))
     return 0
 
 
@@ -147,7 +157,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: Config, control: socket.socket) -> None:
+async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -> None:
     scratch = configuration.make_scratch(os.environ)
     launcher = Launcher(control)
     launcher.remove_at_end(scratch)
@@ -157,6 +167,7 @@ async def _serve(config: Config, control: socket.socket) -> None:
     await asyncio.sleep(0)  # an interpreter starts while we load what channels need
 
     from kernel_runner.channels.zeromq import zeromq_channels
+    from kernel_runner.journal import Spool
     from kernel_runner.server import Server
 
     with zeromq_channels(config) as channels:
@@ -170,6 +181,8 @@ async def _serve(config: Config, control: socket.socket) -> None:
             spool=Spool.of(config.spool_dir, config.max_spool_bytes),
         )
         stop = _stop_on_signals()
+        if stdin_fd is not None:
+            _stop_at_end_of(stdin_fd, stop)
         try:
             await server.serve(stop)
         finally:
@@ -200,6 +213,20 @@ def _stop_on_signals() -> asyncio.Event:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def _stop_at_end_of(fd: int, stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(fd, 65_536):
+            loop.remove_reader(fd)
+            stop.set()
+
+    try:
+        loop.add_reader(fd, read)
+    except OSError as error:  # a file ends at once, and cannot be waited for
+        raise ConfigError(["--until-eof: standard input is no pipe that somebody holds"]) from error
 
 
 def _ignore_signals() -> None:

@@ -1,14 +1,29 @@
 """What the client raises.
 
+```text
 ClientError
 ├── RunnerNotStarted    the runner's process ended before it could be reached
 ├── BadAddress          no address that could be connected to
 ├── RunnerUnreachable   nobody answers at the address
+├── IncompatibleRunner  what answers there speaks another version, or another protocol
 ├── RunnerDied          the runner's process ended while it was used
-└── RequestRefused      the runner would not carry out a request: `code`, `message` and `hint`
+├── RunnerReplaced      another runner answers now: what the former was asked is not known there
+├── ConnectionCut       the connection ended before a request was answered that is not asked twice
+├── EventsLost          some events of a request were lost with the connection
+├── SessionTaken        another client has taken the session over
+├── KernelClosed        the block of the kernel has ended
+├── RequestRefused      the runner would not carry out a request: `code`, `message` and `hint`
+├── RequestWithdrawn    a run was cancelled before its files had arrived
+├── LocalFileError      a file on this side could not be read or written
+├── FileTooLarge        a file is larger than a message may be
+└── ProgramFailed       `Result.check` of a program that did not end well
+```
 """
 
-from kernel_runner.errors import ClientError
+from kernel_runner.errors import ClientError, Reason
+
+STDERR_LINES = 10
+"""How much of its standard error the text of a failed program has."""
 
 
 class RunnerNotStarted(ClientError):
@@ -25,8 +40,21 @@ class BadAddress(ClientError):
 class RunnerUnreachable(ClientError):
     """Nobody answered in time."""
 
-    def __init__(self, address: str, seconds: float) -> None:
-        super().__init__(f"no answer from {address} within {seconds:g} s")
+    def __init__(self, address: str, seconds: float, trouble: str) -> None:
+        super().__init__(
+            f"no answer from {address} within {seconds:g} s: {trouble}; start a runner with "
+            "`kernel-runner serve LANGUAGE` and use the session address that it prints"
+        )
+
+
+class IncompatibleRunner(ClientError):
+    """What answers at the address cannot be understood, or does not understand us."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"what answers at {address} does not speak the protocol of this client: {reason}; "
+            "use the same version of kernel-runner on both sides"
+        )
 
 
 class RunnerDied(ClientError):
@@ -35,6 +63,50 @@ class RunnerDied(ClientError):
     def __init__(self, exit_code: int, log: str) -> None:
         super().__init__(f"the runner ended with exit code {exit_code}" + (log and f": {log}"))
         self.exit_code = exit_code
+
+
+class RunnerReplaced(ClientError):
+    """Another runner answers at the address; new requests go to that one."""
+
+    def __init__(self, address: str, request: str) -> None:
+        super().__init__(
+            f"another runner answers at {address} now; the one that was sent {request!r} is gone, "
+            "with its state: send again what is still wanted"
+        )
+
+
+class ConnectionCut(ClientError):
+    """It is not known whether the request was carried out, and doing it twice could do harm."""
+
+    def __init__(self, address: str, request: str) -> None:
+        super().__init__(
+            f"the connection to {address} ended before {request!r} was answered; it may or may not "
+            "have been carried out: look at `status`, then ask again"
+        )
+
+
+class EventsLost(ClientError):
+    """The request may go on or have ended, but not all that it printed can be had."""
+
+    def __init__(self, request: str) -> None:
+        super().__init__(
+            f"some events of {request!r} were lost when the connection ended, so its result would "
+            "not be whole: look at `queue`, and run it again if that does no harm"
+        )
+
+
+class SessionTaken(ClientError):
+    """Another client has said hello for our session, so its events go there."""
+
+    def __init__(self) -> None:
+        super().__init__("another client has taken the session over; connect again for a new one")
+
+
+class KernelClosed(ClientError):
+    """A request was open, or made, when the block of the kernel had ended."""
+
+    def __init__(self) -> None:
+        super().__init__("the kernel is closed; use it inside the block of `connect` or `launch`")
 
 
 class RequestRefused(ClientError):
@@ -47,11 +119,69 @@ class RequestRefused(ClientError):
         self.hint = hint
 
 
+class RequestWithdrawn(ClientError):
+    """Nothing was run."""
+
+    def __init__(self) -> None:
+        super().__init__("the run was cancelled while its files were sent; nothing was run")
+
+
+class LocalFileError(ClientError):
+    """A file or folder on the client's side."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+
+
+class FileTooLarge(ClientError):
+    """A file goes in one message."""
+
+    def __init__(self, path: str, size_bytes: int, max_bytes: int) -> None:
+        super().__init__(
+            f"{path} has {size_bytes:,} bytes and a file is sent in one message of at most "
+            f"{max_bytes:,}; split it, or start the runner with a larger --max-body-bytes and set "
+            "`kernel.max_upload_bytes` to it"
+        )
+
+
+class ProgramFailed(ClientError):
+    """A program, a build or a piece of code did not end well.
+
+    Attributes:
+        step: what failed: ``clean``, ``build``, ``exec`` or ``code``.
+        exit_code: as a shell counts.
+        reason: why it ended, see docs/protocol.md, section 3.
+        stderr: the last lines of its standard error.
+    """
+
+    def __init__(
+        self, step: str, exit_code: int, reason: Reason, message: str | None, stderr: str
+    ) -> None:
+        what = {"exec": "the program", "code": "the code"}.get(step, f"the step {step!r}")
+        self.step = step
+        self.exit_code = exit_code
+        self.reason = reason
+        self.stderr = "\n".join(stderr.splitlines()[-STDERR_LINES:])
+        how = f"{what} ended with exit code {exit_code} ({reason})"
+        text = f"{how}: {message}" if message else how
+        super().__init__(f"{text}\n{self.stderr}" if self.stderr else text)
+
+
 __all__ = [
     "BadAddress",
     "ClientError",
+    "ConnectionCut",
+    "EventsLost",
+    "FileTooLarge",
+    "IncompatibleRunner",
+    "KernelClosed",
+    "LocalFileError",
+    "ProgramFailed",
     "RequestRefused",
+    "RequestWithdrawn",
     "RunnerDied",
     "RunnerNotStarted",
+    "RunnerReplaced",
     "RunnerUnreachable",
+    "SessionTaken",
 ]

@@ -1,36 +1,75 @@
-"""What a caller says about how a request is run, as keywords, in; `TaskOptions` out."""
+"""What a queued request may say about how it is run, as keywords, in; `TaskOptions` out."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypedDict
+from typing import Literal, TypeAlias, TypedDict
 
-from kernel_runner.messages.options import Limits, StdinMode, TaskOptions, TerminalSize
+import msgspec
+
+from kernel_runner.messages.options import Limits, StdinMode, TaskOptions, Terminal
+
+LimitValues: TypeAlias = Limits | Mapping[str, float]
+"""Limits, or their values by name: ``{"wall_s": 10}``."""
+Tty: TypeAlias = Literal[False] | tuple[int, int] | Terminal | None
+"""A terminal for all streams as (rows, columns), or one as it is described, or False for pipes."""
 
 
 class QueuedOptions(TypedDict, total=False):
-    """The keywords of every queued request."""
+    """The keywords of every queued request; a query to an interpreter takes the first four."""
 
-    run: str | None
-    args: Sequence[str]
     stdin: StdinMode | bytes
+    """``"prompt"``, the default, takes input while the program waits for it, ``"stream"`` at any
+    time, ``"none"`` gives the end of the input; bytes are given as they are."""
+    limits: LimitValues | None
+    """What it may use, such as ``{"wall_s": 10}``."""
     wall_s: float | None
+    """Short for this one of the limits."""
+    run: str | None
+    """Groups clean, build and exec: where the build has failed, the exec is skipped."""
+    args: Sequence[str]
+    """What the program gets on its command line."""
     env: Mapping[str, str]
+    """Variables that it has beside those of the runner."""
     cwd: str | None
-    tty: Literal[False] | tuple[int, int] | None
-    """(rows, columns), or False for pipes."""
+    """Where it runs, below the work directory."""
+    tty: Tty
+    """A terminal of (rows, columns) for the program, or False for pipes."""
+    sources: Sequence[str]
+    """The files of the program, where the language is not to look for them."""
     keep_background: bool
+    """Leave the programs running that it has left in the background."""
 
 
 def task_options(options: QueuedOptions) -> TaskOptions:
+    """The same as a message has it.
+
+    Raises:
+        ValueError: an option has a value that it cannot have.
+    """
+    if not options:
+        return TaskOptions()
     stdin = options.get("stdin", "prompt")
+    if not isinstance(stdin, bytes) and stdin not in ("prompt", "stream", "none"):
+        raise ValueError(f"stdin is 'prompt', 'stream', 'none' or bytes, not {stdin!r:.80}")
     tty = options.get("tty")
     return TaskOptions(
         run=options.get("run"),
         args=tuple(options.get("args", ())),
         stdin="prompt" if isinstance(stdin, bytes) else stdin,
         stdin_bytes=stdin if isinstance(stdin, bytes) else None,
-        limits=Limits(wall_s=options.get("wall_s")),
+        limits=_limits(options.get("limits"), options.get("wall_s")),
         env=dict(options.get("env", {})),
         cwd=options.get("cwd"),
-        tty=TerminalSize(*tty) if isinstance(tty, tuple) else tty,
+        tty=Terminal(*tty) if isinstance(tty, tuple) else tty,
+        sources=tuple(options.get("sources", ())),
         keep_background=options.get("keep_background", False),
     )
+
+
+def _limits(given: LimitValues | None, wall_s: float | None) -> Limits:
+    if not isinstance(given, Limits):
+        try:
+            given = msgspec.convert(dict(given or {}), Limits)
+        except msgspec.ValidationError as error:
+            known = ", ".join(Limits.__struct_fields__)
+            raise ValueError(f"limits: {error}; there are {known}") from error
+    return given if wall_s is None else msgspec.structs.replace(given, wall_s=wall_s)

@@ -51,7 +51,7 @@ class ClientSocket:
         self._socket: ZSocket | None = None
         self._monitor: ZSocket | None = None
         self._settling: asyncio.TimerHandle | None = None
-        self._works = False
+        self._works = self._is_paused = False
         try:
             self._open()
         except zmq.ZMQError as error:
@@ -62,6 +62,17 @@ class ClientSocket:
         """Send one command, or keep it until it can be sent."""
         self._unsent.append(encode_command(command, request_id=request_id))
         self._flush()
+
+    def pause(self) -> None:
+        """Take no events for now: they stay with the runner, and its program waits."""
+        self._is_paused = True
+        if self._socket is not None and self._settling is None:
+            self._socket.pause()
+
+    def resume(self) -> None:
+        self._is_paused = False
+        if self._socket is not None:
+            self._socket.resume()
 
     def close(self) -> None:
         """Close it; what was sent has 200 ms to leave."""
@@ -80,6 +91,8 @@ class ClientSocket:
         )
         monitor = self._socket.socket.get_monitor_socket(WATCHED)
         self._monitor = ZSocket(monitor, on_frames=self._watch)
+        if self._is_paused:
+            self._socket.pause()
         self._socket.connect(self.address)
         self._flush()
 
@@ -116,7 +129,8 @@ class ClientSocket:
                 self._works = True
                 self.trouble = "it is connected and does not answer"
             case _:
-                if self._works and self._settling is None:
+                if self._works and self._settling is None and self._socket is not None:
+                    self._socket.resume()  # what it still holds would be lost with it
                     self._settle_later()
 
     def _settle(self) -> None:

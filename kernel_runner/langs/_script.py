@@ -1,4 +1,4 @@
-"""Languages whose sources are run as they are: what the client names, ``main.<ending>``, the only."""
+"""Languages whose sources are run as they are: what the client names, or ``main.<ending>``."""
 
 from pathlib import Path
 

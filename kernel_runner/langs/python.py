@@ -1,5 +1,6 @@
 """Python: runs ``main.py``; queries go to an interpreter that keeps its state."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from kernel_runner.langs._interpreter import DRIVERS, InterpreterRunner
@@ -12,10 +13,15 @@ class Runner(InterpreterRunner):
     command = "python3"
     package = "python3"
     hello = 'print("hello")'
-    env = {"MPLBACKEND": "Agg"}
-    driver = DRIVERS / "python" / "driver.py"
+    shows_media = True
+    packages = DRIVERS / "python"
+    driver = packages / "kernel_runner_driver" / "start.py"
 
     def interpreter(self, main_file: Path) -> Argv:
         # a client that says what the streams are gets Python's own buffering
         unbuffered = ["-u"] if self.task.options.tty is None else []
         return [self.program, *unbuffered, main_file]
+
+    def media_environment(self, env: Mapping[str, str]) -> Mapping[str, str]:
+        path = [str(self.packages), *filter(None, [env.get("PYTHONPATH")])]
+        return {**env, "PYTHONPATH": ":".join(path)}

@@ -47,7 +47,8 @@ async def connect(
     """A connection that is ready, and becomes so again by itself while the block is open.
 
     Args:
-        commands_at, events_at: what the runner announces as ``in`` and ``out``.
+        commands_at: what the runner announces as ``in``.
+        events_at: what it announces as ``out``.
         connect_seconds: how long the runner may take to start.
         keepalive_seconds: ask for the status so often, so that nothing between the two ends
             forgets the connection.

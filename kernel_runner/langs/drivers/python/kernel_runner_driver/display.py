@@ -28,6 +28,9 @@ class Display:
     def __init__(self, output: Output) -> None:
         self._output = output
         builtins.display = self.display  # type: ignore[attr-defined]
+        module = type(sys)("kernel_runner_display")
+        module.display = self.display  # type: ignore[attr-defined]
+        sys.modules[module.__name__] = module
 
     def install(self) -> None:
         sys.displayhook = self.echo
@@ -45,23 +48,17 @@ class Display:
             self._show(one)
 
     def _show(self, value: object) -> None:
-        kind = type(value)
-        if kind.__module__ != "builtins":
-            data, metadata = representations(value)
-            if data:
-                data.setdefault("text/plain", repr(value))
-                self.send(data, metadata)
-                return
+        data, metadata = rich(value)
+        if data:
+            self.send(data, metadata)
+            return
         stream = sys.stdout
         if stream is not None:
             stream.write(repr(value) + "\n")
 
     def send(self, data: dict[str, object], metadata: dict[str, object]) -> None:
         """One `media` frame, after what was printed before it."""
-        import json
-
-        encoded = {mime: as_text(mime, content) for mime, content in data.items()}
-        body = json.dumps({"data": encoded, "metadata": metadata}, default=str).encode()
+        body = body_of(data, metadata)
         output = self._output
         if output.is_child:
             return
@@ -70,6 +67,24 @@ class Display:
             output.wire.post(b"media %d%s\n%s" % (len(body), output.drain(), body))
             output.wire.flush()
         output.interrupts.check()
+
+
+def body_of(data: dict[str, object], metadata: dict[str, object]) -> bytes:
+    """One displayed object, as the runner reads it."""
+    import json
+
+    encoded = {mime: as_text(mime, content) for mime, content in data.items()}
+    return json.dumps({"data": encoded, "metadata": metadata}, default=str).encode()
+
+
+def rich(value: object) -> tuple[dict[str, object], dict[str, object]]:
+    """All representations, its `repr` among them; none of an object that has no other."""
+    if type(value).__module__ == "builtins":
+        return {}, {}
+    data, metadata = representations(value)
+    if data:
+        data.setdefault("text/plain", repr(value))
+    return data, metadata
 
 
 def representations(value: object) -> tuple[dict[str, object], dict[str, object]]:

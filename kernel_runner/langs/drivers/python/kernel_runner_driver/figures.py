@@ -6,6 +6,8 @@ import sys
 
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
+    from typing import Any
+
     from kernel_runner_driver.display import Display
 
 
@@ -14,15 +16,20 @@ def show(display: Display) -> None:
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is None or not hasattr(pyplot, "get_fignums") or not _has_no_window(pyplot):
         return
-    import io
-
     for number in pyplot.get_fignums():
         figure = pyplot.figure(number)
-        image = io.BytesIO()
-        figure.savefig(image, format="png")
-        text = repr(figure)
+        data = representations(figure)
         pyplot.close(figure)
-        display.send({"image/png": image.getvalue(), "text/plain": text}, {})
+        display.send(data, {})
+
+
+def representations(figure: Any) -> dict[str, object]:
+    """The figure as an image, in its own size, and as text."""
+    import io
+
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    return {"image/png": image.getvalue(), "text/plain": repr(figure)}
 
 
 def _has_no_window(pyplot: object) -> bool:

@@ -1,0 +1,73 @@
+"""A program and a kernel in; it is built and executed in front of the user, its exit code out."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from kernel_runner.base import BaseRunner
+from kernel_runner.cli.foreground import Foreground
+from kernel_runner.client.kernel import Kernel
+from kernel_runner.messages import commands
+from kernel_runner.messages.options import Limits, StandardStream, TaskOptions, Terminal
+
+RUN = "run"
+
+
+class Program(msgspec.Struct, frozen=True):
+    """What to run: files by their names here, or source text in `code`."""
+
+    language: type[BaseRunner]
+    sources: tuple[str, ...]
+    code: bytes | None
+    args: tuple[str, ...]
+    wall_s: float | None
+    runtime_path: Path | None
+
+
+def hidden_name(program: Program) -> str:
+    """A new name for a file with the program's source text."""
+    return f".kernel-runner-{os.urandom(4).hex()}{program.language.extensions[0]}"
+
+
+async def build_and_execute(
+    program: Program, sources: tuple[str, ...], kernel: Kernel, foreground: Foreground
+) -> int:
+    """Both steps, the second one if the first succeeds."""
+    terminal = foreground.terminal
+    options = TaskOptions(run=RUN, sources=sources)
+    build = msgspec.structs.replace(
+        options, stdin="none", tty=_only(terminal, "stderr") if terminal else False
+    )
+    execute = msgspec.structs.replace(
+        options,
+        stdin="stream",
+        tty=terminal or False,
+        args=program.args,
+        limits=Limits(wall_s=program.wall_s),
+    )
+    steps = [
+        kernel.send(commands.Build("*", build)),
+        kernel.send(commands.Execute("*", execute)),
+    ]
+    try:
+        finish = await foreground.follow(steps[0], stdout_fd=2)
+        if finish.exit_code == 0:
+            finish = await foreground.follow(steps[1], takes_input=True)
+    except asyncio.CancelledError:
+        for step in reversed(steps):
+            kernel.send(commands.Cancel(step.id))
+        raise
+    if finish.message:
+        foreground.tell(finish.message)
+    await foreground.flush()
+    return finish.exit_code
+
+
+def _only(terminal: Terminal, stream: StandardStream) -> Terminal | Literal[False]:
+    """The same terminal for one stream alone, if it is that stream's."""
+    if stream not in terminal.streams:
+        return False
+    return msgspec.structs.replace(terminal, streams=(stream,))

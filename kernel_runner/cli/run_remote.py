@@ -1,0 +1,64 @@
+"""A program in, run by a runner that is there already; its exit code out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePath
+
+from kernel_runner.cli.foreground import Ended, Foreground
+from kernel_runner.cli.program import Program, build_and_execute, hidden_name
+from kernel_runner.cli.standard_streams import terminal_of_program
+from kernel_runner.client.connecting import connect
+from kernel_runner.client.kernel import Kernel
+from kernel_runner.errors import UsageError
+from kernel_runner.messages import commands
+
+
+def run_there(program: Program, address: str, files: Sequence[str]) -> int:
+    """Send the files to the runner's work directory, build and execute them there.
+
+    Args:
+        files: the sources, and what else the program needs.
+    """
+    try:
+        return asyncio.run(_run(program, address, files))
+    except Ended as ended:
+        return ended.exit_code
+
+
+async def _run(program: Program, address: str, files: Sequence[str]) -> int:
+    async with connect(address) as kernel:
+        assert kernel.welcome is not None, "it has said hello"
+        if (language := kernel.welcome.language) != program.language.name:
+            raise UsageError(f"{address} runs {language}, and this is {program.language.name}")
+        foreground = Foreground(kernel, terminal_of_program(), feeds_stdin=True)
+        with foreground.attached():
+            async with _sent(program, kernel, files) as sources:
+                return await build_and_execute(program, sources, kernel, foreground)
+
+
+@asynccontextmanager
+async def _sent(
+    program: Program, kernel: Kernel, files: Sequence[str]
+) -> AsyncIterator[tuple[str, ...]]:
+    """The names that the sources have there."""
+    if program.code is not None:
+        name = hidden_name(program)
+        await kernel.upload(name, program.code)
+        try:
+            yield (name,)
+        finally:
+            kernel.send(commands.Clean(f"rm -f {name}"))
+        return
+    names = {file: _name_there(file) for file in files}
+    if len(set(names.values())) < len(names):
+        raise UsageError("two of the files would have the same name there")
+    for file, name in names.items():
+        await kernel.upload(name, Path(file))
+    yield tuple(names[source] for source in program.sources)
+
+
+def _name_there(file: str) -> str:
+    """Below the current folder a file keeps its path, from elsewhere it has its name alone."""
+    path = PurePath(file)
+    return path.name if path.is_absolute() or ".." in path.parts else str(path)

@@ -1,0 +1,79 @@
+"""An address in, a kernel that is connected out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from kernel_runner.client.errors import (
+    IncompatibleRunner,
+    RequestRefused,
+    RunnerUnreachable,
+)
+from kernel_runner.client.kernel import Kernel
+from kernel_runner.client.socket import ClientSocket
+from kernel_runner.messages.session_wire import Received
+
+CONNECT_SECONDS: Final = 10.0
+
+
+@asynccontextmanager
+async def connect(
+    address: str, *, session: str | None = None, timeout_seconds: float = CONNECT_SECONDS
+) -> AsyncIterator[Kernel]:
+    """A kernel with a session of its own, or one that takes `session` over.
+
+    A connection that is lost is made again by itself, and what was asked goes on.
+
+    Args:
+        address: of the session dialect, as the runner prints it: ``tcp://127.0.0.1:2010``.
+        timeout_seconds: how long the runner may take to answer.
+
+    Raises:
+        BadAddress: the address cannot be one.
+        RunnerUnreachable: nobody answered in time.
+        IncompatibleRunner: what answers is of another version.
+        RequestRefused: there is no such session.
+
+    Example:
+        ```python
+        from kernel_runner.client import connect
+
+        async with connect(kernel.address) as second:
+            result = await second.query("print('one runner, two clients')").result()
+            print(result.stdout.strip())  # one runner, two clients
+        ```
+    """
+
+    link: ClientSocket
+
+    def open_link(on_event: Callable[[Received], None]) -> ClientSocket:
+        nonlocal link
+        link = ClientSocket(
+            address,
+            on_event,
+            on_cut=lambda: kernel.come_back(),
+            on_error=lambda error: kernel.fail(error),
+        )
+        return link
+
+    kernel = Kernel(open_link)
+    try:
+        await _greet(kernel, session, link, timeout_seconds)
+        yield kernel
+    finally:
+        kernel.close()
+
+
+async def _greet(
+    kernel: Kernel, session: str | None, link: ClientSocket, timeout_seconds: float
+) -> None:
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await kernel.hello(session)
+    except TimeoutError as error:
+        raise RunnerUnreachable(link.address, timeout_seconds, link.trouble) from error
+    except RequestRefused as refused:
+        if refused.code not in ("bad-request", "unknown-op"):
+            raise
+        raise IncompatibleRunner(link.address, refused.message) from refused

@@ -1,0 +1,205 @@
+"""Requests in, what comes back for each out to its reply, over one link."""
+
+import itertools
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias, TypeVar
+
+from kernel_runner.client.errors import (
+    ClientError,
+    EventsLost,
+    IncompatibleRunner,
+    KernelClosed,
+    SessionTaken,
+)
+from kernel_runner.client.reply import Controls, Reply, is_terminal
+from kernel_runner.messages import commands, events
+from kernel_runner.messages.session_wire import Received
+
+NEVER_RAN: Final = ("queue-full", "bad-request", "cancelled")
+"""Reasons of a finish that needs no `accepted` before it."""
+
+Answer = TypeVar("Answer")
+
+
+class Link(Protocol):
+    """What a kernel needs of a connection; never waits."""
+
+    address: str
+
+    def send(self, command: commands.Command, request_id: str) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+OpenLink: TypeAlias = Callable[[Callable[[Received], None]], Link]
+"""Opens a link whose events, in the order of arrival, go to the given function."""
+
+
+class OpenRequest:
+    """A request that is not answered yet."""
+
+    __slots__ = ("accepted", "asked", "asked_again", "command", "doubtful", "reply")
+
+    def __init__(self, command: commands.Command, reply: Reply) -> None:
+        self.command = command
+        self.reply = reply
+        self.asked = self.asked_again = self.accepted = False
+        self.doubtful = False
+        """Its first events may have been lost."""
+
+    @property
+    def is_queued(self) -> bool:
+        return isinstance(self.command, commands.QUEUED)
+
+
+class Requests(Controls):
+    """The requests of one client.
+
+    `welcome` is what the runner told of itself and of our session; None before `hello`.
+    """
+
+    def __init__(self, open_link: OpenLink) -> None:
+        self.welcome: events.Welcome | None = None
+        self.on_other: Callable[[Received], None] = lambda received: None
+        """Called with events that belong to no request that is open, such as logs."""
+        self._open: dict[str, OpenRequest] = {}
+        self._numbers = itertools.count(1)
+        self._last_seq = 0
+        self._error: ClientError | None = None
+        self._is_away = self._is_taken = False
+        self._link = open_link(self._receive)
+
+    @property
+    def address(self) -> str:
+        """Where the runner is reached."""
+        return self._link.address
+
+    def close(self) -> None:
+        """End the connection: what is open fails, and so does every later request."""
+        if not isinstance(self._error, KernelClosed):
+            self.fail(KernelClosed())
+            self._link.close()
+
+    def pause(self) -> None:
+        """Take no events for now: they wait at the runner, and at last its program does.
+
+        Answers to other requests wait as well.
+        """
+        self._link.pause()
+
+    def resume(self) -> None:
+        """Take events again, those that waited first."""
+        self._link.resume()
+
+    def fail(self, error: ClientError) -> None:
+        """The runner is gone: every open request, and every later one, gets this error."""
+        self._error = error
+        self._fail_open(lambda request: error)
+
+    def send(self, command: commands.Command, request_id: str | None = None) -> Reply:
+        """Send any command; without an id it gets one.
+
+        Raises:
+            ValueError: a request with this id is still open.
+
+        Example:
+            ```python
+            from kernel_runner.client import events
+            from kernel_runner.messages.commands import ListQueue
+
+            listing = await kernel.send(ListQueue()).answer()
+            print(isinstance(listing, events.QueueListing))  # True
+            ```
+        """
+        request_id = request_id or self._new_id()
+        reply = Reply((request_id,), self, command.op)
+        self._post(command, request_id, reply)
+        return reply
+
+    async def hello(self, session: str | None) -> None:
+        """Open a session, or take one over."""
+        await self._ask(commands.Hello(session), events.Welcome)
+
+    def _new_id(self) -> str:
+        return f"r{next(self._numbers)}"
+
+    async def _ask(self, command: commands.Command, kind: type[Answer]) -> Answer:
+        answer = await self.send(command).answer()
+        if not isinstance(answer, kind):
+            raise IncompatibleRunner(self.address, f"{command.op} was answered by {answer!r:.80}")
+        return answer
+
+    def _post(self, command: commands.Command, request_id: str, reply: Reply) -> None:
+        """Send a command whose events go to `reply`, now or when the connection is back."""
+        if request_id in self._open:
+            raise ValueError(f"a request with the id {request_id!r} is still open")
+        request = OpenRequest(command, reply)
+        if self._error is not None:
+            reply.fail(self._error)
+        elif self._is_taken and request.is_queued:
+            reply.fail(SessionTaken())
+        else:
+            self._open[request_id] = request
+            if not self._is_away:
+                self._put_on_link(request_id, request)
+
+    def _put_on_link(self, request_id: str, request: OpenRequest) -> None:
+        request.asked = True
+        self._link.send(request.command, request_id)
+
+    def _fail_open(self, error_of: Callable[[OpenRequest], ClientError | None]) -> None:
+        """Give up those of the open requests for which there is an error."""
+        for request_id, request in list(self._open.items()):
+            if (error := error_of(request)) is not None:
+                del self._open[request_id]
+                request.reply.fail(error)
+
+    # What arrives -----------------------------------------------------------------------------
+
+    def _receive(self, received: Received) -> None:
+        event, seq = received.event, received.seq
+        if seq is not None:
+            if seq <= self._last_seq:
+                return  # it was sent again, and we have it
+            self._last_seq = seq
+        request = self._open.get(received.id or "")
+        if request is None:
+            if isinstance(event, events.Superseded):
+                self._is_taken = True
+                self._fail_open(lambda each: SessionTaken() if each.is_queued else None)
+            self.on_other(received)
+        elif not request.asked_again or self._is_wanted(request, event):
+            if isinstance(event, events.Accepted):
+                request.accepted = True
+            elif is_terminal(event):
+                del self._open[received.id or ""]
+                if isinstance(event, events.Welcome):
+                    self._enter(event)
+            request.reply.put(received)
+
+    def _enter(self, welcome: events.Welcome) -> None:
+        if self.welcome is None or self.welcome.session != welcome.session:
+            self._last_seq = 0
+        self.welcome = welcome
+
+    def _is_wanted(self, request: OpenRequest, event: events.AnyEvent) -> bool:
+        """Whether an event of a request that was asked again is one for its reply."""
+        is_known_there = isinstance(event, events.Refused) and event.code == "duplicate-id"
+        if not request.doubtful or request.accepted:
+            return not is_known_there  # what it did, or does, is sent by itself
+        if is_known_there or _comes_after_others(event):
+            error = EventsLost(request.command.op)
+            self._fail_open(lambda each: error if each is request else None)
+            return False
+        return True
+
+
+def _comes_after_others(event: events.AnyEvent) -> bool:
+    """Whether it is no first event of a request."""
+    if isinstance(event, events.Finished):
+        return event.reason not in NEVER_RAN
+    return not isinstance(event, events.Accepted | events.Refused)
