@@ -10,7 +10,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all check bench docs clean
+.PHONY: help demo test test-all check bench docs record clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: $(VENV)/.bench  ## measure, and print the figures
 docs: $(VENV)/.docs  ## build the pages into build/docs; a warning is an error
 	$(BIN)/mkdocs build --quiet --strict
 	@echo "Read build/docs/index.html"
+
+record: $(VENV)/.develop  ## write the walk and the help texts of the pages anew
+	$(BIN)/python -m tests.walk
 
 clean:  ## remove all that was made, .venv too
 	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache \

@@ -9,8 +9,8 @@ What a fenced block is, its first line says:
   the end of the page, and is waited for until it has printed what follows it;
 - ``python``: run in order in one session, as in a notebook, so `await` needs no function; what it
   prints stands in comments behind its lines;
-- ``sh``: how the project is set up, with `make` and `pip`; the words are checked, not run;
-- any other (text, json, toml, ...): only shown.
+- any other (text, json, toml, ...): only shown; in ``sh``, where `make` and `pip` set the project
+  up, their words are checked.
 """
 
 import ast
@@ -136,9 +136,10 @@ class Page:
             self._start(command)
             return
         done = subprocess.run(
-            ["bash", "-c", f"(exit {self._exit_code})\n{command.line}"],  # so that $? is known
+            # with the last exit code for $?
+            ["bash", "-c", f"(exit {self._exit_code})\n{_strict(command.line)}"],
             cwd=self._folder,
-            env=_environment(),
+            env=environment({"COLUMNS": "80"}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -153,7 +154,7 @@ class Page:
         process = subprocess.Popen(
             ["bash", "-c", f"exec {command.line.removesuffix(' &')}"],
             cwd=self._folder,
-            env=_environment(),
+            env=environment({"COLUMNS": "80"}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -188,9 +189,9 @@ def _lines(stream: IO[str], count: int) -> Iterator[str]:
         yield stream.readline()
 
 
-def _environment() -> dict[str, str]:
-    """As for commands of the tests, as wide as a terminal often is."""
-    return environment({"COLUMNS": "80", "PYTHONWARNINGS": "error"})
+def _strict(line: str) -> str:
+    """A warning is an error for programs of our own."""
+    return re.sub(r"^python ", "python -W error ", line)
 
 
 @contextmanager

@@ -111,6 +111,13 @@ class Terminal:
             assert time.monotonic() < end, f"the cursor is not at {prompt!r}:\n{self.text}"
             self._read()
 
+    def until_typed(self, text: str) -> None:
+        """Wait until the cursor stands behind this text."""
+        end = time.monotonic() + WAIT_SECONDS
+        while not self.cursor_line.endswith(text):
+            assert time.monotonic() < end, f"the cursor is not behind {text!r}:\n{self.text}"
+            self._read()
+
     def until_end(self) -> int:
         """Wait until the program has ended: its exit code, 128+n for signal n."""
         end = time.monotonic() + WAIT_SECONDS

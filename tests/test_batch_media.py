@@ -8,8 +8,10 @@ import pytest
 
 from kernel_runner.langs._interpreter import DRIVERS
 from tests.running import conversation
+from tests.screen import Terminal
 from tests.showing import PNG, execute, run, told
 
+RUN = (str(Path(sys.executable).with_name("kernel-runner")), "run")
 FIGURE = "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])\n"
 FULL = "<Figure size 640x480 with 1 Axes>"
 SMALL = "<Figure size 200x100 with 0 Axes>"
@@ -100,10 +102,7 @@ def test_run_in_a_pipe_saves_a_figure_and_names_it(tmp_path: Path) -> None:
     (tmp_path / "plot.py").write_text(FIGURE + "print('before')\nplt.show()\nprint('after')")
 
     done = subprocess.run(
-        [Path(sys.executable).with_name("kernel-runner"), "run", "plot.py"],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
+        [*RUN, "plot.py"], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True
     )
 
     words = (done.stdout + done.stderr).decode()
@@ -204,3 +203,13 @@ async def test_a_query_of_a_runner_that_a_program_started_shows_its_figures(
         heard = await client.run("code", FIGURE)
 
     assert [event.kind for event in heard.others if event.kind == "media"] == ["media"]
+
+
+def test_run_in_a_terminal_shows_a_figure_where_it_belongs(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "plot.py").write_text(FIGURE + "print('before')\nplt.show()\nprint('after')")
+
+    terminal = Terminal([*RUN, "plot.py"], cwd=tmp_path, env={"TERM": "dumb"})
+
+    assert terminal.until_end() == 0
+    assert terminal.lines == ["before", "[saved as plot-1.png]", "after"]

@@ -39,14 +39,16 @@ def test_what_sets_up_is_a_target_or_an_extra() -> None:
     for page in pages.PAGES:
         for block in pages.blocks(page):
             if block.language == "sh":
-                said = {line.partition("#")[0].strip() for line in block.text.splitlines()}
-                assert said - {""} <= known, page
+                said = [line.partition("#")[0].strip() for line in block.text.splitlines()]
+                assert {line for line in said if line.startswith(("make", "pip"))} <= known, page
 
 
-def test_a_page_links_to_pages_and_files_that_are_there() -> None:
-    for page in pages.PAGES:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+def test_the_readme_links_to_files_that_are_there() -> None:
+    """The links of the other pages are checked where they are built."""
+    readme = pages.PAGES[0]
+
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", pages.FENCE.sub("", readme.read_text())):
+        assert (readme.parent / target).exists(), target
 
 
 def test_every_page_is_in_the_navigation() -> None:
@@ -56,8 +58,8 @@ def test_every_page_is_in_the_navigation() -> None:
         assert f" {page.name}\n" in navigation
 
 
-def test_the_walk_shows_what_a_terminal_shows(tmp_path: Path) -> None:
-    assert walk.masked(walk.WALK.read_text()) == walk.masked(walk.recorded(tmp_path))
+def test_the_walk_shows_what_a_terminal_shows() -> None:
+    assert walk.masked(walk.WALK.read_text()) == walk.masked(walk.recorded())
 
 
 def test_every_command_has_its_help_text_on_the_page() -> None:

@@ -55,8 +55,7 @@ class Stage:
     def type(self, line: str) -> None:
         """Type a line; it is seen before it is sent, so that the next prompt is a new one."""
         self.terminal.type(line)
-        while not self.terminal.cursor_line.endswith(line):
-            self.terminal.until(re.escape(line) + r"\s*\Z")
+        self.terminal.until_typed(line)
         self.terminal.type("<enter>")
 
     def run(self, line: str) -> None:
@@ -82,6 +81,7 @@ def run(stage: Stage) -> str:
     stage.run("kernel-runner run area.sh -- 6 7")
     stage.type("kernel-runner run busy.py")
     stage.terminal.until("^working$")
+    stage.terminal.until_prompt("")  # the end of the line, too
     stage.terminal.type("<ctrl-c>")
     stage.shell()
     stage.run("echo $?")
@@ -103,6 +103,7 @@ def repl(stage: Stage) -> str:
     prompt(stage)
     stage.type("print('busy'); import time; time.sleep(600)")
     stage.terminal.until("^busy$")
+    stage.terminal.until_prompt("")
     stage.terminal.type("<ctrl-c>")
     prompt(stage)
     cell(stage, "name, max(prices)")
@@ -133,9 +134,11 @@ def doctor(stage: Stage) -> str:
 SCENES: Final = {"Run files": run, "Type code": repl, "See what works here": doctor}
 
 
-def recorded(home: Path) -> str:
+def recorded() -> str:
     """The whole page."""
-    return INTRODUCTION + "".join(_scenes(home))
+    # the path of a file is to fit into a line of the screen, wherever temporary files are
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        return INTRODUCTION + "".join(_scenes(Path(home)))
 
 
 def _scenes(home: Path) -> Iterator[str]:
@@ -150,7 +153,8 @@ def _scenes(home: Path) -> Iterator[str]:
 def masked(page: str) -> str:
     """The page without what is different on another machine, or at another time."""
     page = re.sub(r"kernel-runner \d+(\.\w+)*", "kernel-runner VERSION", page)
-    page = re.sub(r"(?m)^ +[~^]+\n", "", page)  # not all versions of Python point at the place
+    place = r'  File "[^\n]*\n.*?(?=^KeyboardInterrupt)'  # where the key was pressed
+    page = re.sub(place, "", page, flags=re.MULTILINE | re.DOTALL)
     before, heading, table = page.partition(f"## {[*SCENES][-1]}")
     rows = re.findall(r"^(?:ok|warn|missing) +(\w+: [\w-]+)", table, re.MULTILINE)
     return "\n".join([before, heading, *rows])
@@ -159,11 +163,13 @@ def masked(page: str) -> str:
 def with_help(page: str) -> str:
     """The page with each help text as it is now."""
 
+    block = r"```console\n\$ kernel-runner ([^\n]*--help)\n.*?```"
+
     def renewed(found: re.Match[str]) -> str:
         words = found[1].split()
         return f"```console\n$ kernel-runner {found[1]}\n{help_text(*words)}```"
 
-    return re.sub(r"```console\n\$ kernel-runner (.*--help)\n.*?```", renewed, page, flags=re.DOTALL)
+    return re.sub(block, renewed, page, flags=re.DOTALL)
 
 
 def help_text(*words: str) -> str:
@@ -171,6 +177,5 @@ def help_text(*words: str) -> str:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as home:
-        WALK.write_text(recorded(Path(home)))
+    WALK.write_text(recorded())
     HELP.write_text(with_help(HELP.read_text()))

@@ -114,7 +114,9 @@ class Foreground:
     def _shown(self, media: events.Media) -> bytes:
         from kernel_runner.cli.media import show, terminal_kind
 
-        return show(media, terminal_kind(os.environ, 0, 1), Path.cwd())
+        words = show(media, terminal_kind(os.environ, 0, 1), Path.cwd())
+        is_raw = self._keys and self.terminal and "stdout" in self.terminal.streams
+        return words.replace(b"\n", b"\r\n") if is_raw else words
 
     # Output -----------------------------------------------------------------------------------
 
