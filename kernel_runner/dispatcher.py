@@ -26,6 +26,7 @@ from kernel_runner.errors import (
 )
 from kernel_runner.hooks import attempt
 from kernel_runner.lane import KeptSession, Session
+from kernel_runner.limits import problem_of
 from kernel_runner.look_ups import LookUp, look_up
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.request import BadRequest, Peer, Request
@@ -87,7 +88,7 @@ class Dispatcher:
         if self.state == "stopping":
             _end_unrun(task, "cancelled", "the runner was shut down")
             return
-        if (problem := _problem_of(command)) is not None:
+        if (problem := problem_of(command.options.limits)) is not None:
             _end_unrun(task, "bad-request", problem)
             return
         self._put(task)
@@ -123,9 +124,15 @@ class Dispatcher:
         if not self._is_running(command.target, request):
             self._refuse(request, "not-running", f"request {command.target!r} does not run now")
             return
-        if running is not None and not (command.typed and running.input.is_raw):
+        if running is not None and command.typed:
+            running.reach(lambda _: self._interrupt_typed(running, force=command.force))
+        elif running is not None:
             self._interrupt(running, "interrupted", force=command.force)
         self._answer(request, events.Ok())
+
+    def _interrupt_typed(self, task: Task, *, force: bool) -> None:
+        if not task.input.is_raw:
+            self._interrupt(task, "interrupted", force=force)
 
     def _control(self, command: commands.ProgramCommand, request: Request) -> None:
         """Do to the program that runs what its client asks for."""
@@ -322,17 +329,6 @@ def _entry(task: Task) -> events.QueueEntry:
 
 def _end_unrun(task: Task, reason: Reason, message: str) -> None:
     task.post(events.Finished(task.command.answer, NEVER_RAN, reason, message=message))
-
-
-def _problem_of(command: commands.QueuedCommand) -> str | None:
-    """Why the options of a request cannot be kept; better said than silently not done."""
-    limits = command.options.limits
-    if limits.wall_s is not None and not limits.wall_s > 0:
-        return f"limits.wall_s has to be above 0, not {limits.wall_s:g}"
-    for name in limits.__struct_fields__:
-        if name != "wall_s" and getattr(limits, name) is not None:
-            return f"limits.{name} is not enforced by this version; leave it out"
-    return None
 
 
 def _no_service(command: commands.ServiceCommand) -> events.AnyEvent:

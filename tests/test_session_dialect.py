@@ -145,7 +145,7 @@ async def test_what_cannot_be_so_is_refused_and_changes_nothing(
         await client.hear_until("ok")
         if fields.get("session") == "ours":
             fields = {**fields, "session": session}
-        await client.say(op, **fields)
+        await client.say(op, b"", **fields)
         refused = await client.hear()
         second = await client.run("exec", "echo y")
         client.close()
