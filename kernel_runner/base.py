@@ -196,8 +196,8 @@ class BaseRunner(ABC):
                 on_stopped=lambda number: task.post(events.Stopped(signal.Signals(number).name)),
             )
             task.program = program
-            task.begin(program)
             watcher = self._connect(program, streams)
+            task.begin(program)
             try:
                 return await self._finish(program)
             finally:

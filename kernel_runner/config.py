@@ -37,7 +37,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_queue_length: int = MAX_QUEUE_LENGTH
     max_body_bytes: int = 64 << 20
     max_pending_bytes: int = MAX_PENDING_BYTES
-    """What one session keeps in memory for a slow client before its programs wait."""
+    """What one session keeps in memory until it is acknowledged."""
+
+    spool_dir: Path | None = None
+    """Where what goes beyond is kept; None: in TMPDIR or /var/tmp, if that is on a disk."""
+
+    max_spool_bytes: int | None = None
+    """What all sessions keep there; None: 1 GiB, but at most a quarter of what is free."""
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +61,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_queue_length: int | None = None
     max_body_bytes: int | None = None
     max_pending_bytes: int | None = None
+    max_spool_bytes: int | None = None
+    spool_dir: str | None = None
 
 
 NAMES: Final[Mapping[str, str]] = {
@@ -166,7 +174,7 @@ def _build(
     work_dir = Path(os.path.realpath(_absolute("work-dir", options.work_dir or ".", problems)))
     if not work_dir.is_dir():
         problems.append(f"work-dir: {work_dir} is not a folder")
-    runtime_path = address_file = None
+    runtime_path = address_file = spool_dir = None
     if options.runtime_path:
         runtime_path = _absolute("runtime-path", options.runtime_path, problems)
         if not runtime_path.is_file() or not os.access(runtime_path, os.X_OK):
@@ -175,13 +183,17 @@ def _build(
         address_file = _absolute("address-file", options.address_file, problems)
         if not address_file.parent.is_dir() or address_file.is_dir():
             problems.append(f"address-file: {address_file} cannot be a file")
+    if options.spool_dir:
+        spool_dir = _absolute("spool-dir", options.spool_dir, problems)
+        if not spool_dir.is_dir() or not os.access(spool_dir, os.W_OK):
+            problems.append(f"spool-dir: {spool_dir} is not a folder that can be written to")
     sizes = {
         name: value
-        for name in ("max_queue_length", "max_body_bytes", "max_pending_bytes")
+        for name in ("max_queue_length", "max_body_bytes", "max_pending_bytes", "max_spool_bytes")
         if (value := getattr(options, name)) is not None
     }
     for name, value in sizes.items():
-        if value <= 0:
+        if value < 0 or (value == 0 and name != "max_spool_bytes"):
             problems.append(f"{name.replace('_', '-')}: has to be above 0, not {value}")
     return Config(
         language=language,
@@ -191,6 +203,7 @@ def _build(
         address_file=address_file,
         work_dir=work_dir,
         runtime_path=runtime_path,
+        spool_dir=spool_dir,
         debug=bool(options.debug),
         env={key: value for key, value in environment.items() if not key.startswith(ENV_PREFIX)},
         **sizes,

@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final, assert_never
 
-from kernel_runner import __version__
+from kernel_runner import __version__, sessions
 from kernel_runner.base import BaseRunner
 from kernel_runner.errors import (
     NEVER_RAN,
@@ -21,13 +21,16 @@ from kernel_runner.errors import (
     NoPrompt,
     NotNow,
     Reason,
+    SessionError,
     WorkspaceError,
 )
 from kernel_runner.hooks import attempt
+from kernel_runner.lane import KeptSession, Session
+from kernel_runner.limits import problem_of
 from kernel_runner.look_ups import LookUp, look_up
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.request import BadRequest, Peer, Request
-from kernel_runner.outbox import Outbox, Session
+from kernel_runner.outbox import Outbox
 from kernel_runner.task import Task
 from kernel_runner.task_queue import QueueFull, TaskQueue
 
@@ -79,13 +82,13 @@ class Dispatcher:
             self._refuse(request, "no-session", "this connection has no session", hint)
             return
         if not session.remember(request.id):
-            self._refuse(request, "duplicate-id", f"id {request.id!r} was used in this session")
+            self._spawn(self._answer_again(request, session), "answer again", request)
             return
         task = Task(command, request.id, session)
         if self.state == "stopping":
             _end_unrun(task, "cancelled", "the runner was shut down")
             return
-        if (problem := _problem_of(command)) is not None:
+        if (problem := problem_of(command.options.limits)) is not None:
             _end_unrun(task, "bad-request", problem)
             return
         self._put(task)
@@ -121,9 +124,15 @@ class Dispatcher:
         if not self._is_running(command.target, request):
             self._refuse(request, "not-running", f"request {command.target!r} does not run now")
             return
-        if running is not None and not (command.typed and running.input.is_raw):
+        if running is not None and command.typed:
+            running.reach(lambda _: self._interrupt_typed(running, force=command.force))
+        elif running is not None:
             self._interrupt(running, "interrupted", force=command.force)
         self._answer(request, events.Ok())
+
+    def _interrupt_typed(self, task: Task, *, force: bool) -> None:
+        if not task.input.is_raw:
+            self._interrupt(task, "interrupted", force=force)
 
     def _control(self, command: commands.ProgramCommand, request: Request) -> None:
         """Do to the program that runs what its client asks for."""
@@ -185,8 +194,8 @@ class Dispatcher:
                 self._answer(request, _no_service(command))
             case commands.Hello():
                 self._hello(command, request)
-            case commands.Acknowledge():
-                self._answer(request, events.Ok())
+            case commands.Acknowledge(seq=seq):
+                self._acknowledge(seq, request)
             case _:
                 self._spawn(self._look_up(command, request), command.op, request)
 
@@ -216,8 +225,10 @@ class Dispatcher:
             self._answer(request, answer)
 
     def _hello(self, command: commands.Hello, request: Request) -> None:
-        session = self._session_for(command, request)
-        if session is None:
+        try:
+            session = sessions.session_for(command, self._outbox)
+        except SessionError as error:
+            self._refuse(request, error.code, str(error), error.hint)
             return
         self._answer(
             request,
@@ -226,22 +237,31 @@ class Dispatcher:
                 language=self._runner.name,
                 runner_version=__version__,
                 features=list(FEATURES),
+                first_seq=session.journal.first_seq,
                 next_seq=session.next_seq,
             ),
         )
-        self._outbox.take_over(session, request.peer)
+        self._outbox.take_over(session, request.peer, command.after_seq)
 
-    def _session_for(self, command: commands.Hello, request: Request) -> Session | None:
-        if command.session is None:
-            return self._outbox.open_session(None)
-        session = self._outbox.find_session(command.session)
-        if session is None:
-            self._refuse(request, "no-session", f"there is no session {command.session!r}")
-        elif command.after_seq is not None and command.after_seq < session.sent_seq:
-            text = f"events after {command.after_seq} were sent and forgotten"
-            self._refuse(request, "forgotten", text, f"ask for {session.sent_seq} or none")
-            return None
-        return session
+    def _acknowledge(self, seq: int, request: Request) -> None:
+        try:
+            sessions.acknowledge(seq, self._outbox.session_of(request.peer))
+        except SessionError as error:
+            self._refuse(request, error.code, str(error), error.hint)
+        else:
+            self._answer(request, events.Ok())
+
+    async def _answer_again(self, request: Request, session: Session) -> None:
+        """The client is unsure whether it sent this before: it did, and no id is run twice."""
+        task = self._queue.find(request.id, session.name)
+        if task is not None:
+            self._answer(request, events.Accepted(self._queue.position(task)))
+        is_kept = isinstance(session, KeptSession) and await self._outbox.send_again(
+            request.peer, session, request.id
+        )
+        if task is None and not is_kept:
+            text = f"request {request.id!r} has run, and its events were acknowledged"
+            self._refuse(request, "duplicate-id", text, "take an id that is new to the session")
 
     # Answers ----------------------------------------------------------------------------------
 
@@ -309,17 +329,6 @@ def _entry(task: Task) -> events.QueueEntry:
 
 def _end_unrun(task: Task, reason: Reason, message: str) -> None:
     task.post(events.Finished(task.command.answer, NEVER_RAN, reason, message=message))
-
-
-def _problem_of(command: commands.QueuedCommand) -> str | None:
-    """Why the options of a request cannot be kept; better said than silently not done."""
-    limits = command.options.limits
-    if limits.wall_s is not None and not limits.wall_s > 0:
-        return f"limits.wall_s has to be above 0, not {limits.wall_s:g}"
-    for name in limits.__struct_fields__:
-        if name != "wall_s" and getattr(limits, name) is not None:
-            return f"limits.{name} is not enforced by this version; leave it out"
-    return None
 
 
 def _no_service(command: commands.ServiceCommand) -> events.AnyEvent:

@@ -18,6 +18,7 @@ KernelRunnerError
 │   └── InterpreterDied
 ├── HookFailed             the language failed to answer what is served at once
 ├── WorkspaceError         a file name that leads out of the work directory, or no such file
+├── SessionError           a session or an event that there is not
 ├── NotNow                 what is asked for at once does not fit what runs
 │   ├── NoPrompt
 │   ├── InputFull
@@ -180,6 +181,15 @@ class WorkspaceError(KernelRunnerError):
     def __init__(self, code: str, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.code = code
+
+
+class SessionError(KernelRunnerError):
+    """What a client says of its session cannot be so."""
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
 
 
 class NotNow(KernelRunnerError):

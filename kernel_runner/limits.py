@@ -1,8 +1,10 @@
-"""How long a task may run: a clock that stands still while the task waits for its client."""
+"""What a task may use: a clock that stands still while it waits for its client, and bad limits."""
 
 import asyncio
 import time
 from collections.abc import Callable
+
+from kernel_runner.messages.options import Limits
 
 
 class WallClock:
@@ -56,3 +58,13 @@ class WallClock:
     def _expire(self) -> None:
         self._left = None
         self._on_expire()
+
+
+def problem_of(limits: Limits) -> str | None:
+    """Why a request's limits cannot be kept; better said than silently not done."""
+    if limits.wall_s is not None and not limits.wall_s > 0:
+        return f"limits.wall_s has to be above 0, not {limits.wall_s:g}"
+    for name in limits.__struct_fields__:
+        if name != "wall_s" and getattr(limits, name) is not None:
+            return f"limits.{name} is not enforced by this version; leave it out"
+    return None

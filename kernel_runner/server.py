@@ -14,6 +14,7 @@ from kernel_runner.channels import Channel
 from kernel_runner.dispatcher import Dispatcher
 from kernel_runner.errors import KernelRunnerError
 from kernel_runner.hooks import Hooks, attempt
+from kernel_runner.journal import Spool
 from kernel_runner.logs import LogStream
 from kernel_runner.messages.events import Log
 from kernel_runner.outbox import Outbox
@@ -42,12 +43,13 @@ class Server:
         announce: Callable[[Mapping[str, str]], None],
         max_queue_length: int,
         max_pending_bytes: int,
+        spool: Spool,
     ) -> None:
         self._runner = runner
         self._channels = channels
         self._ready = ready
         self._announce = announce
-        self._outbox = Outbox(max_pending_bytes, asyncio.get_running_loop().call_soon)
+        self._outbox = Outbox(max_pending_bytes, asyncio.get_running_loop().call_soon, spool)
         self._queue = TaskQueue(Hooks(runner).run, max_queue_length)
         self._dispatcher = Dispatcher(runner, self._queue, self._outbox)
 

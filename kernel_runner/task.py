@@ -18,6 +18,7 @@ from kernel_runner.errors import (
     Reason,
     TaskError,
 )
+from kernel_runner.lane import Session
 from kernel_runner.limits import WallClock
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import (
@@ -27,7 +28,6 @@ from kernel_runner.messages.commands import (
     SendSignal,
 )
 from kernel_runner.messages.options import TaskOptions
-from kernel_runner.outbox import Session
 from kernel_runner.streams import MAX_INPUT_BYTES, InputSide
 
 
@@ -139,9 +139,10 @@ class Task:
 
     def interrupt(self, *, force: bool) -> None:
         """Interrupt what the task is busy with, or what it is just about to begin."""
-        self._reach(lambda activity: activity.interrupt(force=force))
+        self.reach(lambda activity: activity.interrupt(force=force))
 
-    def _reach(self, call: Callable[[Activity], None]) -> None:
+    def reach(self, call: Callable[[Activity], None]) -> None:
+        """Call with what the task is busy with, now or as soon as it begins."""
         if self.activity is not None:
             call(self.activity)
         else:
@@ -197,7 +198,7 @@ class Task:
     def _expire(self) -> None:
         self.end_reason = self.end_reason or "timeout"
         self.message = self.message or f"it ran longer than {self.options.limits.wall_s:g} s"
-        self._reach(lambda activity: activity.stop_for_limit())
+        self.reach(lambda activity: activity.stop_for_limit())
 
 
 class TaskInput:

@@ -49,6 +49,12 @@ class TaskQueue:
         found = (task for task in tasks if task.identity == identity)
         return next((task for task in found if session in (None, task.session.name)), None)
 
+    def position(self, task: Task) -> int:
+        """How many tasks are before this one; 0 when it runs."""
+        if task is self.running:
+            return 0
+        return list(self._waiting).index(task.key) + (self.running is not None)
+
     def take_out(self, task: Task) -> None:
         """Remove a task that waits."""
         del self._waiting[task.key]

@@ -21,6 +21,8 @@ EXAMPLES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "max-queue-length": ("max_queue_length", ("1", "2", "3")),
     "max-body-bytes": ("max_body_bytes", ("1", "2", "3")),
     "max-pending-bytes": ("max_pending_bytes", ("1", "2", "3")),
+    "max-spool-bytes": ("max_spool_bytes", ("1", "0", "3")),
+    "spool-dir": ("spool_dir", ("{}/a", "{}/b", "{}/c")),
 }
 
 

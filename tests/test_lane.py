@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from kernel_runner.journal import MERGE_BYTES
+from kernel_runner.lane import MAX_ANSWERS, MAX_SEEN_IDS, Lane, Session, at_once
 from kernel_runner.messages import events
 from kernel_runner.messages.request import Envelope
-from kernel_runner.outbox import MAX_ANSWERS, MAX_SEEN_IDS, MERGE_BYTES, Lane, Session, at_once
 from tests.reader import Reader, stdout
 
 FAILURE_SECONDS = 10.0
@@ -97,7 +98,6 @@ class LaneMachine(RuleBasedStateMachine):
         )
         numbers = [envelope.seq for envelope in everything]
         assert numbers == list(range(1, len(numbers) + 1))
-        assert self.lane.sent_seq == len(taken)
 
 
 def merged(pieces: list[tuple[str, str | None, bytes]]) -> list[tuple[str, str | None, bytes]]:

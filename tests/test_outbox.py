@@ -2,15 +2,17 @@
 
 import asyncio
 
+from kernel_runner.journal import Spool
+from kernel_runner.lane import at_once
 from kernel_runner.messages import events
-from kernel_runner.outbox import Outbox, at_once
+from kernel_runner.outbox import Outbox
 from tests.reader import Reader, stdout
 
 FAILURE_SECONDS = 10.0
 
 
 async def test_flush_returns_when_every_event_was_taken() -> None:
-    outbox, reader = Outbox(1_000, at_once), Reader(builtin_session="agent")
+    outbox, reader = Outbox(1_000, at_once, Spool(None, 0)), Reader(builtin_session="agent")
     session = outbox.session_of(reader)
     assert session is not None
     session.post(events.Started(), "r1")
@@ -27,8 +29,8 @@ async def test_flush_returns_when_every_event_was_taken() -> None:
 
 
 def test_an_answer_goes_to_the_connection_that_asked_and_has_no_number() -> None:
-    outbox, first, second = Outbox(1_000, at_once), Reader(), Reader()
-    outbox.take_over(outbox.open_session(None), first)
+    outbox, first, second = Outbox(1_000, at_once, Spool(None, 0)), Reader(), Reader()
+    outbox.take_over(outbox.open_session(), first, None)
 
     outbox.answer(second, events.Ok(), "q1")
 
@@ -36,30 +38,54 @@ def test_an_answer_goes_to_the_connection_that_asked_and_has_no_number() -> None
     assert [(e.event, e.id, e.seq) for e in second.taken] == [(events.Ok(), "q1", None)]
 
 
-def test_whoever_takes_a_session_over_gets_what_waits_and_the_former_one_is_told() -> None:
-    outbox, first, second = Outbox(10_000, at_once), Reader(), Reader()
-    session = outbox.open_session(None)
-    outbox.take_over(session, first)
+def test_whoever_takes_a_session_over_gets_what_is_kept_and_the_former_one_is_told() -> None:
+    outbox, first, second = Outbox(10_000, at_once, Spool(None, 0)), Reader(), Reader()
+    session = outbox.open_session()
+    outbox.take_over(session, first, None)
     session.post(events.Started(), "r1")
-    first.gone = True
     session.post(stdout("x"), "r1")
-    first.gone = False
-    outbox.take_over(session, first)
+    session.acknowledge(1)
 
-    outbox.take_over(session, second)
+    outbox.take_over(session, second, None)
     session.post(events.Finished("finished", 0, "completed"), "r1")
 
     assert first.kinds == ["started", "stdout", "superseded"]
-    assert [(e.event.type, e.seq) for e in second.taken] == [("finished", 3)]
+    assert [(e.event.type, e.seq) for e in second.taken] == [("stdout", 2), ("finished", 3)]
     assert outbox.session_of(first) is None
     assert outbox.session_of(second) is session
 
 
+def test_a_client_that_says_what_it_has_gets_what_came_after() -> None:
+    outbox, first, second = Outbox(10_000, at_once, Spool(None, 0)), Reader(), Reader()
+    session = outbox.open_session()
+    outbox.take_over(session, first, None)
+    for name in ("a", "b", "c"):
+        session.post(events.Started(), name)
+
+    outbox.take_over(session, second, 2)
+
+    assert [e.seq for e in first.taken] == [1, 2, 3, None]
+    assert [(e.id, e.seq) for e in second.taken] == [("c", 3)]
+
+
+async def test_the_events_of_one_request_are_sent_again_with_their_numbers() -> None:
+    outbox, reader, other = Outbox(10_000, at_once, Spool(None, 0)), Reader(), Reader()
+    session = outbox.open_session()
+    outbox.take_over(session, reader, None)
+    for name in ("a", "b", "a"):
+        session.post(events.Started(), name)
+
+    assert await outbox.send_again(other, session, "a")
+    assert not await outbox.send_again(other, session, "c")
+
+    assert [(e.id, e.seq) for e in other.taken] == [("a", 1), ("a", 3)]
+
+
 def test_a_connection_has_one_session_at_a_time() -> None:
-    outbox, reader = Outbox(10_000, at_once), Reader()
-    old, new = outbox.open_session(None), outbox.open_session(None)
-    outbox.take_over(old, reader)
-    outbox.take_over(new, reader)
+    outbox, reader = Outbox(10_000, at_once, Spool(None, 0)), Reader()
+    old, new = outbox.open_session(), outbox.open_session()
+    outbox.take_over(old, reader, None)
+    outbox.take_over(new, reader, None)
 
     old.post(events.Started(), "old")
     new.post(events.Started(), "new")
@@ -69,7 +95,7 @@ def test_a_connection_has_one_session_at_a_time() -> None:
 
 
 def test_answers_for_a_connection_that_is_gone_are_dropped() -> None:
-    outbox, reader = Outbox(1_000, at_once), Reader()
+    outbox, reader = Outbox(1_000, at_once, Spool(None, 0)), Reader()
     reader.gone = True
 
     for _ in range(10):
@@ -79,7 +105,7 @@ def test_answers_for_a_connection_that_is_gone_are_dropped() -> None:
 
 
 def test_answers_that_wait_are_sent_when_there_is_room_again() -> None:
-    outbox, reader = Outbox(1_000, at_once), Reader()
+    outbox, reader = Outbox(1_000, at_once, Spool(None, 0)), Reader()
     reader.room = 0
     outbox.answer(reader, events.Ok(), "a")
     outbox.answer(reader, events.Ok(), "b")
@@ -92,9 +118,9 @@ def test_answers_that_wait_are_sent_when_there_is_room_again() -> None:
 
 
 def test_session_names_cannot_be_guessed() -> None:
-    outbox = Outbox(1_000, at_once)
+    outbox = Outbox(1_000, at_once, Spool(None, 0))
 
-    names = {outbox.open_session(None).name for _ in range(100)}
+    names = {outbox.open_session().name for _ in range(100)}
 
     assert len(names) == 100
     assert all(len(name) == 32 for name in names)

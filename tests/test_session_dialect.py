@@ -82,14 +82,88 @@ async def test_hello_for_a_session_that_is_not_there_is_refused(tmp_path: Path) 
     assert (refused.kind, refused.fields["code"]) == ("error", "no-session")
 
 
-async def test_an_id_that_was_used_before_is_not_run_again(talk: Talk) -> None:
+async def test_an_id_that_was_used_before_is_answered_again_and_not_run_again(talk: Talk) -> None:
     started, client = talk
 
-    await client.run("exec", "echo x >> ran", id="same")
-    await client.say("exec", "echo x >> ran", id="same")
-    await client.run("exec", "echo last")
+    first = await client.run("exec", "echo x | tee -a ran", id="same")
+    client.hears_again = True
+    again = await client.run("exec", "echo x | tee -a ran", id="same")
 
     assert (started.work_dir / "ran").read_text() == "x\n"
+    assert (again.stdout, again.end) == (first.stdout, first.end) == (b"x\n", (0, "completed"))
+
+
+async def test_an_id_whose_events_were_acknowledged_is_refused(talk: Talk) -> None:
+    _, client = talk
+
+    await client.run("exec", "echo x", id="same")
+    await client.say("ack", seq=4)  # accepted, started, stdout, finished
+    await client.hear_until("ok")
+    await client.say("exec", "echo x", id="same")
+    refused = await client.hear()
+
+    assert (refused.kind, refused.fields["code"]) == ("error", "duplicate-id")
+
+
+async def test_an_id_that_still_runs_is_answered_again(talk: Talk) -> None:
+    _, client = talk
+
+    await client.say("exec", "echo one; read line; echo two", id="same")
+    await client.hear_until("waiting-input")
+    client.hears_again = True
+    await client.say("exec", "echo one; read line; echo two", id="same")
+    position = (await client.hear_until("accepted")).fields["position"]
+    await client.hear_until("waiting-input")
+    await client.say("input", "\n")
+    heard = await client.hear_finish("same")
+
+    assert position == 0
+    assert (heard.stdout, heard.end) == (b"two\n", (0, "completed"))
+
+
+@pytest.mark.parametrize(
+    ("op", "fields", "code"),
+    [
+        ("hello", {"session": "none"}, "no-session"),
+        ("hello", {"after_seq": 3}, "no-session"),
+        ("hello", {"session": "ours", "after_seq": 0}, "forgotten"),
+        ("hello", {"session": "ours", "after_seq": 99}, "unknown-seq"),
+        ("hello", {"session": "ours", "after_seq": -2}, "forgotten"),
+        ("ack", {"seq": 99}, "unknown-seq"),
+        ("ack", {"seq": -1}, "unknown-seq"),
+        ("ack", {"seq": "x"}, "bad-request"),
+    ],
+)
+async def test_what_cannot_be_so_is_refused_and_changes_nothing(
+    tmp_path: Path, op: str, fields: dict[str, object], code: str
+) -> None:
+    async with runner(tmp_path) as started:
+        client = started.session()
+        session = (await client.hello()).fields["session"]
+        await client.run("exec", "echo x")
+        await client.say("ack", seq=2)
+        await client.hear_until("ok")
+        if fields.get("session") == "ours":
+            fields = {**fields, "session": session}
+        await client.say(op, b"", **fields)
+        refused = await client.hear()
+        second = await client.run("exec", "echo y")
+        client.close()
+
+    assert (refused.kind, refused.fields["code"]) == ("error", code)
+    assert refused.fields["message"]
+    assert refused.fields["hint"]
+    assert second.stdout == b"y\n"
+
+
+async def test_an_ack_needs_a_session(tmp_path: Path) -> None:
+    async with runner(tmp_path) as started:
+        client = started.session()
+        await client.say("ack", seq=0)
+        refused = await client.hear()
+        client.close()
+
+    assert (refused.kind, refused.fields["code"]) == ("error", "no-session")
 
 
 @pytest.mark.parametrize("identity", ["", "x" * 65, 7, None])
@@ -201,8 +275,8 @@ async def test_a_second_hello_takes_the_session_over_and_the_first_gets_supersed
         first, second = started.session(), started.session()
         welcome = await first.hello()
         task = await first.say("exec", "echo one; read line; echo got $line")
-        await first.hear_until("waiting-input")
-        await second.hello(session=welcome.fields["session"])
+        asked = await first.hear_until("waiting-input")
+        await second.hello(session=welcome.fields["session"], after_seq=asked.seq)
         superseded = await first.hear_until("superseded", "finished")
         await second.say("input", "it\n")
         heard = await second.hear_finish(task)
@@ -269,24 +343,48 @@ async def _idle(client: SessionClient) -> None:
             pass
 
 
-async def test_a_program_waits_while_its_client_does_not_read_and_the_runner_stays_small(
+async def test_a_program_waits_while_its_client_acknowledges_nothing_and_there_is_no_disk(
+    tmp_path: Path,
+) -> None:
+    options = ["--max-spool-bytes=0"]
+    async with conversation("session", tmp_path, "python", *options) as (started, client):
+        assert isinstance(client, SessionClient)
+        task = await client.say("exec", "head -c 50000000 /dev/zero; touch printed")
+        await started.process_named("head")
+        second = started.session()
+        pid = (await second.status())["pid"]
+        await asyncio.sleep(1)  # the reader is paused
+        blocked = not (started.work_dir / "printed").exists()
+        client.acknowledges = True
+        heard = await client.hear_finish(task)
+        peak = _peak_kib(pid)
+        second.close()
+
+    assert blocked
+    assert len(heard.stdout) == 50_000_000
+    assert peak < 150_000
+
+
+async def test_a_program_goes_on_while_its_client_does_not_read_and_the_runner_stays_small(
     talk: Talk,
 ) -> None:
     started, client = talk
 
-    task = await client.say("exec", "head -c 50000000 /dev/zero; touch printed")
-    await started.process_named("head")
+    task = await client.say("exec", "seq 20000000; touch printed")
     second = started.session()
     pid = (await second.status())["pid"]
-    await asyncio.sleep(1)  # the reader is paused
-    blocked = not (started.work_dir / "printed").exists()
+    await started.file_made("printed")
+    peak = _peak_kib(pid)
     heard = await client.hear_finish(task)
-    peak = Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]
     second.close()
 
-    assert blocked
-    assert len(heard.stdout) == 50_000_000
-    assert int(peak) < 150_000
+    assert len(heard.stdout) == 168_888_897
+    assert heard.stdout.endswith(b"\n19999999\n20000000\n")
+    assert peak < 150_000
+
+
+def _peak_kib(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
 async def test_a_failed_build_skips_no_exec_of_another_session_with_a_run_of_that_name(

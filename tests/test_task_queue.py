@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernel_runner.lane import Session
 from kernel_runner.messages.commands import Query
-from kernel_runner.outbox import Session
 from kernel_runner.task import Task
 from kernel_runner.task_queue import QueueFull, TaskQueue
 

@@ -34,7 +34,9 @@ OPTIONS: Final = (
     ("--address-file", "FILE", "write the addresses there as JSON"),
     ("--max-queue-length", "N", "tasks that may wait (16384)"),
     ("--max-body-bytes", "N", "the size of one message (64 MiB)"),
-    ("--max-pending-bytes", "N", "kept for a slow client before programs wait (8 MiB)"),
+    ("--max-pending-bytes", "N", "kept in memory for one session (8 MiB)"),
+    ("--max-spool-bytes", "N", "kept on disk beyond that, for all (1 GiB, or 1/4 of what is free)"),
+    ("--spool-dir", "DIR", "where that is (TMPDIR or /var/tmp, unless they are in memory)"),
     ("--config", "FILE", "a TOML file with these options"),
 )
 """The options that have a value: name, what the value is, help."""
@@ -167,6 +169,7 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
     await asyncio.sleep(0)  # an interpreter starts while we load what channels need
 
     from kernel_runner.channels.zeromq import zeromq_channels
+    from kernel_runner.journal import Spool
     from kernel_runner.server import Server
 
     with zeromq_channels(config) as channels:
@@ -177,6 +180,7 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
             announce=lambda addresses: _announce(config, launcher, addresses),
             max_queue_length=config.max_queue_length,
             max_pending_bytes=config.max_pending_bytes,
+            spool=Spool.of(config.spool_dir, config.max_spool_bytes),
         )
         stop = _stop_on_signals()
         if stdin_fd is not None:

@@ -11,14 +11,13 @@ from typing import Final
 from kernel_runner.client.errors import (
     ClientError,
     ConnectionCut,
-    EventsLost,
     RequestRefused,
     RunnerReplaced,
     RunnerUnreachable,
 )
 from kernel_runner.client.reply import Reply
 from kernel_runner.client.requests import OpenLink, OpenRequest, Requests
-from kernel_runner.messages import commands, events
+from kernel_runner.messages import commands
 
 RECONNECT_SECONDS: Final = 300.0
 
@@ -82,8 +81,9 @@ class Connection(Requests):
                 self.fail(error)
         self._is_away = False
         for request_id, request in list(self._open.items()):
-            request.asked_again = request.asked
-            self._put_on_link(request_id, request)
+            if not request.accepted:
+                request.asked_again = request.asked
+                self._put_on_link(request_id, request)
 
     def _unknown(self, request: OpenRequest) -> ClientError | None:
         """The error of a request that may have been carried out and cannot be asked again."""
@@ -96,39 +96,15 @@ class Connection(Requests):
         try:
             await self._ask_now(commands.Hello(session, self._last_seq))
         except RequestRefused as refused:
-            match refused.code:
-                case "no-session":
-                    self._fail_open(lambda each: RunnerReplaced(self.address, each.command.op))
-                    await self._ask_now(commands.Hello())
-                case "forgotten":
-                    await self._find_losses(session)
-                    await self._ask_now(commands.Hello(session))
-                case _:
-                    raise
+            if refused.code != "no-session":
+                raise
+            self._fail_open(lambda each: RunnerReplaced(self.address, each.command.op))
+            await self._ask_now(commands.Hello())
 
-    async def _find_losses(self, session: str) -> None:
-        """Some events were lost: of what runs, of what has ended, or that something was accepted.
-
-        What still waits in line has lost nothing that matters.
-        """
-        listing = await self._ask_now(commands.ListQueue())
-        assert isinstance(listing, events.QueueListing), "it was checked"
-        waiting = {entry.id for entry in listing.waiting if entry.session == session}
-        running = listing.running
-        for request_id, request in list(self._open.items()):
-            if not request.asked or not request.is_queued or request_id in waiting:
-                continue
-            runs = running is not None and (running.session, running.id) == (session, request_id)
-            if runs or request.accepted:
-                del self._open[request_id]
-                request.reply.fail(EventsLost(request.command.op))
-            else:
-                request.doubtful = True
-
-    async def _ask_now(self, command: commands.Hello | commands.ListQueue) -> events.AnyEvent:
+    async def _ask_now(self, command: commands.Hello) -> None:
         """Ask while all others have to wait for the connection."""
         request_id = self._new_id()
         reply = Reply((request_id,), self, command.op)
         self._open[request_id] = request = OpenRequest(command, reply)
         self._put_on_link(request_id, request)
-        return await reply.answer()
+        await reply.answer()

@@ -9,7 +9,6 @@ ClientError
 ├── RunnerDied          the runner's process ended while it was used
 ├── RunnerReplaced      another runner answers now: what the former was asked is not known there
 ├── ConnectionCut       the connection ended before a request was answered that is not asked twice
-├── EventsLost          some events of a request were lost with the connection
 ├── SessionTaken        another client has taken the session over
 ├── KernelClosed        the block of the kernel has ended
 ├── RequestRefused      the runner would not carry out a request: `code`, `message` and `hint`
@@ -82,16 +81,6 @@ class ConnectionCut(ClientError):
         super().__init__(
             f"the connection to {address} ended before {request!r} was answered; it may or may not "
             "have been carried out: look at `status`, then ask again"
-        )
-
-
-class EventsLost(ClientError):
-    """The request may go on or have ended, but not all that it printed can be had."""
-
-    def __init__(self, request: str) -> None:
-        super().__init__(
-            f"some events of {request!r} were lost when the connection ended, so its result would "
-            "not be whole: look at `queue`, and run it again if that does no harm"
         )
 
 
@@ -171,7 +160,6 @@ __all__ = [
     "BadAddress",
     "ClientError",
     "ConnectionCut",
-    "EventsLost",
     "FileTooLarge",
     "IncompatibleRunner",
     "KernelClosed",

@@ -6,7 +6,6 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 
 from kernel_runner.client.errors import (
     ClientError,
-    EventsLost,
     IncompatibleRunner,
     KernelClosed,
     SessionTaken,
@@ -15,8 +14,10 @@ from kernel_runner.client.reply import Controls, Reply, is_terminal
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.session_wire import Received
 
-NEVER_RAN: Final = ("queue-full", "bad-request", "cancelled")
-"""Reasons of a finish that needs no `accepted` before it."""
+ACKNOWLEDGE_BYTES: Final = 1 << 20
+"""How much may come before the runner is told that it has arrived."""
+ENVELOPE_BYTES: Final = 256
+"""What an event is counted with beside its data."""
 
 Answer = TypeVar("Answer")
 
@@ -42,14 +43,13 @@ OpenLink: TypeAlias = Callable[[Callable[[Received], None]], Link]
 class OpenRequest:
     """A request that is not answered yet."""
 
-    __slots__ = ("accepted", "asked", "asked_again", "command", "doubtful", "reply")
+    __slots__ = ("accepted", "asked", "asked_again", "command", "last_seq", "reply")
 
     def __init__(self, command: commands.Command, reply: Reply) -> None:
         self.command = command
         self.reply = reply
         self.asked = self.asked_again = self.accepted = False
-        self.doubtful = False
-        """Its first events may have been lost."""
+        self.last_seq = 0
 
     @property
     def is_queued(self) -> bool:
@@ -68,7 +68,7 @@ class Requests(Controls):
         """Called with events that belong to no request that is open, such as logs."""
         self._open: dict[str, OpenRequest] = {}
         self._numbers = itertools.count(1)
-        self._last_seq = 0
+        self._last_seq = self._unacknowledged_bytes = 0
         self._error: ClientError | None = None
         self._is_away = self._is_taken = False
         self._link = open_link(self._receive)
@@ -85,16 +85,14 @@ class Requests(Controls):
             self._link.close()
 
     def pause(self) -> None:
-        """Take no events for now: they wait at the runner, and at last its program does.
-
-        Answers to other requests wait as well.
+        """Take no events for now: they wait at the runner.  Answers wait as well.
 
         Example:
             ```python
             kernel.pause()
-            reply = kernel.query("print('comes later')")
+            reply = kernel.query("print('later')")
             kernel.resume()
-            print((await reply.result()).stdout.strip())  # comes later
+            print((await reply.result()).stdout.strip())  # later
             ```
         """
         self._link.pause()
@@ -104,7 +102,9 @@ class Requests(Controls):
 
         Example:
             ```python
-            kernel.resume()  # nothing was paused, so nothing changes
+            kernel.pause()
+            kernel.resume()
+            print((await kernel.status()).language)  # python
             ```
         """
         self._link.resume()
@@ -176,44 +176,48 @@ class Requests(Controls):
 
     def _receive(self, received: Received) -> None:
         event, seq = received.event, received.seq
-        if seq is not None:
-            if seq <= self._last_seq:
-                return  # it was sent again, and we have it
-            self._last_seq = seq
         request = self._open.get(received.id or "")
+        if seq is not None:
+            if seq <= (request.last_seq if request is not None else self._last_seq):
+                return  # it was sent again, and we have it
+            if seq > self._last_seq:
+                self._last_seq = seq
+                self._acknowledge_some(event)
         if request is None:
             if isinstance(event, events.Superseded):
                 self._is_taken = True
                 self._fail_open(lambda each: SessionTaken() if each.is_queued else None)
             self.on_other(received)
-        elif not request.asked_again or self._is_wanted(request, event):
-            if isinstance(event, events.Accepted):
-                request.accepted = True
-            elif is_terminal(event):
-                del self._open[received.id or ""]
-                if isinstance(event, events.Welcome):
-                    self._enter(event)
-            request.reply.put(received)
+        elif seq is not None or not _says_it_is_known(event, request):
+            self._deliver(received, request)
+
+    def _deliver(self, received: Received, request: OpenRequest) -> None:
+        event = received.event
+        request.last_seq = received.seq or request.last_seq
+        if isinstance(event, events.Accepted):
+            request.accepted = True
+        elif is_terminal(event):
+            del self._open[received.id or ""]
+            if isinstance(event, events.Welcome):
+                self._enter(event)
+        request.reply.put(received)
+
+    def _acknowledge_some(self, event: events.AnyEvent) -> None:
+        """Let the runner forget what we have, now and then: each time costs a message."""
+        self._unacknowledged_bytes += ENVELOPE_BYTES
+        if isinstance(event, events.Output):
+            self._unacknowledged_bytes += len(event.data)
+        if self._unacknowledged_bytes >= ACKNOWLEDGE_BYTES:
+            self._unacknowledged_bytes = 0
+            self._link.send(commands.Acknowledge(self._last_seq), self._new_id())
 
     def _enter(self, welcome: events.Welcome) -> None:
         if self.welcome is None or self.welcome.session != welcome.session:
             self._last_seq = 0
         self.welcome = welcome
 
-    def _is_wanted(self, request: OpenRequest, event: events.AnyEvent) -> bool:
-        """Whether an event of a request that was asked again is one for its reply."""
-        is_known_there = isinstance(event, events.Refused) and event.code == "duplicate-id"
-        if not request.doubtful or request.accepted:
-            return not is_known_there  # what it did, or does, is sent by itself
-        if is_known_there or _comes_after_others(event):
-            error = EventsLost(request.command.op)
-            self._fail_open(lambda each: error if each is request else None)
-            return False
-        return True
 
-
-def _comes_after_others(event: events.AnyEvent) -> bool:
-    """Whether it is no first event of a request."""
-    if isinstance(event, events.Finished):
-        return event.reason not in NEVER_RAN
-    return not isinstance(event, events.Accepted | events.Refused)
+def _says_it_is_known(event: events.AnyEvent, request: OpenRequest) -> bool:
+    """Whether the runner tells that it has seen this request: its events come by themselves."""
+    is_duplicate = isinstance(event, events.Refused) and event.code == "duplicate-id"
+    return isinstance(event, events.Accepted) or (is_duplicate and request.asked_again)

@@ -178,6 +178,8 @@ class Welcome(Event, frozen=True):
     runner_version: str
     features: list[str]
     next_seq: int
+    first_seq: int = 1
+    """The oldest event that is kept."""
 
 
 class Stopped(Event, frozen=True):

@@ -1,0 +1,272 @@
+"""Events of one session in, by their numbers out, until they are acknowledged.
+
+The oldest are in memory.  What goes beyond its share is in files without a name, which nobody else
+can open and which go with the process, however it ends.  Where these are full, too, the newest
+stay in memory, and whoever posts for a program waits.
+"""
+
+import logging
+import os
+from array import array
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kernel_runner.messages import events
+from kernel_runner.messages.request import Envelope
+from kernel_runner.messages.session_wire import decode_event, encode_event
+
+ENVELOPE_BYTES: Final = 256
+"""What an event is counted with beside its data."""
+MERGE_BYTES: Final = 65_536
+"""Output that waits is put together up to this size."""
+SEGMENT_BYTES: Final = 16 << 20
+"""A file is given back as a whole, once all in it is acknowledged."""
+HEADER_LENGTH_BYTES: Final = 4
+
+
+def size_of(event: events.AnyEvent) -> int:
+    """What an event is counted with, in bytes."""
+    match event:
+        case events.Output() | events.File():
+            return len(event.data) + ENVELOPE_BYTES
+        case events.Media():
+            return sum(len(data) for data in event.data.values()) + ENVELOPE_BYTES
+        case _:
+            return ENVELOPE_BYTES
+
+
+def merged(last: Envelope, output: events.Output, request_id: str | None) -> Envelope | None:
+    """Both outputs as one event; None when they do not belong together or are too large."""
+    if not (
+        isinstance(last.event, events.Output)
+        and last.event.type == output.type
+        and last.id == request_id
+        and len(last.event.data) + len(output.data) <= MERGE_BYTES
+    ):
+        return None
+    both = events.Output(output.type, last.event.data + output.data)
+    return msgspec.structs.replace(last, event=both)
+
+
+MAX_SPOOL_BYTES: Final = 1 << 30
+FREE_SHARE: Final = 4
+"""Unless it is told otherwise a spool takes at most one of so many parts of the free space."""
+
+
+log = logging.getLogger(__name__)
+
+
+class Spool:
+    """The share of the disk that all journals of a runner have.
+
+    Args:
+        folder: where the files are; None: there is no share.
+    """
+
+    def __init__(self, folder: Path | None, max_bytes: int) -> None:
+        self.folder = folder
+        self.left_bytes = max_bytes if folder is not None else 0
+
+    @classmethod
+    def of(cls, folder: Path | None, max_bytes: int | None) -> "Spool":
+        """What the configuration says; else a part of what is free in a folder on a real disk."""
+        if folder is None:
+            temporary = (Path(os.environ.get("TMPDIR") or "/tmp"), Path("/var/tmp"))
+            folder = next((one for one in temporary if _is_on_disk(one)), None)
+        if max_bytes is None:
+            max_bytes = min(MAX_SPOOL_BYTES, _free_bytes(folder) // FREE_SHARE) if folder else 0
+        return cls(folder, max_bytes)
+
+    def open(self) -> int:
+        """A new file without a name; raises `OSError`."""
+        assert self.folder is not None, "a spool without a folder has no bytes left"
+        return os.open(self.folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+
+def _is_on_disk(folder: Path) -> bool:
+    """Whether its files are not in memory: a spool there would take what it is to spare."""
+    try:
+        device = folder.stat().st_dev
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    # proc(5): "36 35 98:0 /root /mount/point options - type source ..."
+    kinds = {
+        line.split()[2]: line.partition(" - ")[2].split()[0] for line in mounts if " - " in line
+    }
+    return kinds.get(f"{os.major(device)}:{os.minor(device)}") not in ("tmpfs", "ramfs", None)
+
+
+def _free_bytes(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+class Segment:
+    """One file of events in their order."""
+
+    def __init__(self, spool: Spool, first_seq: int) -> None:
+        self._spool = spool
+        self._fd = spool.open()
+        self._first_seq = first_seq
+        self._ends = array("Q", [0])
+
+    @property
+    def size_bytes(self) -> int:
+        return self._ends[-1]
+
+    @property
+    def next_seq(self) -> int:
+        return self._first_seq + len(self._ends) - 1
+
+    def append(self, envelope: Envelope) -> None:
+        """Write one event at the end; raises `OSError`, and then nothing has changed."""
+        frames = encode_event(
+            envelope.event, request_id=envelope.id, seq=envelope.seq, t_ns=envelope.t_ns
+        )
+        length = len(frames[0]).to_bytes(HEADER_LENGTH_BYTES)
+        written, left = self.size_bytes, [length, *frames]
+        while left:
+            count = os.pwritev(self._fd, left, written)
+            written += count
+            left = _after(left, count)
+        self._spool.left_bytes -= written - self.size_bytes
+        self._ends.append(written)
+
+    def read(self, seq: int) -> Envelope:
+        index = seq - self._first_seq
+        start, end = self._ends[index], self._ends[index + 1]
+        data = os.pread(self._fd, end - start, start)
+        split = HEADER_LENGTH_BYTES + int.from_bytes(data[:HEADER_LENGTH_BYTES])
+        return decode_event([data[HEADER_LENGTH_BYTES:split], data[split:]])
+
+    def close(self) -> None:
+        os.close(self._fd)
+        self._spool.left_bytes += self.size_bytes
+
+
+def _after(pieces: list[bytes], count: int) -> list[bytes]:
+    """What is left of the pieces when so many bytes of them are written."""
+    while pieces and count >= len(pieces[0]):
+        count -= len(pieces.pop(0))
+    return [pieces[0][count:], *pieces[1:]] if pieces else []
+
+
+class Journal:
+    """What is kept: the events from `first_seq` to before `next_seq`."""
+
+    def __init__(self, memory_bytes: int, spool: Spool) -> None:
+        self.first_seq = self.next_seq = 1
+        self._max_memory_bytes = memory_bytes
+        self._memory_bytes = 0
+        self._spool = spool
+        self._head: deque[Envelope] = deque()
+        self._segments: deque[Segment] = deque()
+        self._overflow: deque[Envelope] = deque()
+        self._newest: Envelope | None = None  # not put away yet: it may grow
+        self._disk_refused = False
+
+    @property
+    def full(self) -> bool:
+        """Whether whoever has more to say should wait."""
+        if self._overflow:
+            return True
+        return self._memory_bytes >= self._max_memory_bytes and not self._has_disk
+
+    @property
+    def has_room(self) -> bool:
+        """Whether who waited may go on: not as soon as a single event is gone."""
+        if self._overflow:
+            return False
+        return self._memory_bytes <= self._max_memory_bytes // 2 or self._has_disk
+
+    @property
+    def _has_disk(self) -> bool:
+        return self._spool.left_bytes > 0 and not self._disk_refused
+
+    def append(self, envelope: Envelope) -> None:
+        """Keep the next event; never fails."""
+        assert envelope.seq == self.next_seq, "events come in order"
+        self.next_seq += 1
+        if self._newest is not None:
+            self._put_away(self._newest)
+        self._newest = envelope
+
+    def merge(self, output: events.Output, request_id: str | None) -> bool:
+        """Put output into the newest event, if it belongs there."""
+        if self._newest is None or (both := merged(self._newest, output, request_id)) is None:
+            return False
+        self._newest = both
+        return True
+
+    def read(self, seq: int) -> Envelope:
+        """One of the events that are kept."""
+        if self._newest is not None and seq == self._newest.seq:
+            return self._newest
+        if self._head and seq <= _seq(self._head[-1]):
+            return self._head[seq - _seq(self._head[0])]
+        for segment in self._segments:
+            if seq < segment.next_seq:
+                return segment.read(seq)
+        return self._overflow[seq - _seq(self._overflow[0])]
+
+    def forget(self, seq: int) -> None:
+        """Let go of all up to `seq`, that one included."""
+        while self._segments and self._segments[0].next_seq <= seq + 1:
+            self._segments.popleft().close()
+        if not self._segments:
+            self._head += self._overflow
+            self._overflow.clear()
+        while self._head and _seq(self._head[0]) <= seq:
+            self._memory_bytes -= size_of(self._head.popleft().event)
+        if self._memory_bytes <= self._max_memory_bytes // 2:
+            self._disk_refused = False  # it may have room again
+        if self._newest is not None and _seq(self._newest) <= seq:
+            self._newest = None
+        self.first_seq = max(self.first_seq, min(seq + 1, self.next_seq))
+
+    def of_request(self, request_id: str, before_seq: int) -> Iterator[Envelope]:
+        """The events of one request that are kept, as far as `before_seq`; it may take its time."""
+        for seq in range(self.first_seq, before_seq):
+            if seq < self.first_seq:  # it was acknowledged meanwhile
+                continue
+            if (envelope := self.read(seq)).id == request_id:
+                yield envelope
+
+    def close(self) -> None:
+        """Give the disk back."""
+        while self._segments:
+            self._segments.popleft().close()
+
+    def _put_away(self, envelope: Envelope) -> None:
+        has_memory = not self._segments and self._memory_bytes < self._max_memory_bytes
+        if not has_memory and not self._overflow and self._has_disk:
+            try:
+                self._write(envelope)
+                return
+            except OSError as error:
+                log.warning("the spool cannot be written, programs wait: %s", error.strerror)
+                self._disk_refused = True
+        (self._overflow if self._segments else self._head).append(envelope)
+        self._memory_bytes += size_of(envelope.event)
+
+    def _write(self, envelope: Envelope) -> None:
+        if self._segments and self._segments[-1].size_bytes < SEGMENT_BYTES:
+            self._segments[-1].append(envelope)
+            return
+        segment = Segment(self._spool, _seq(envelope))
+        try:
+            segment.append(envelope)
+        except OSError:
+            segment.close()
+            raise
+        self._segments.append(segment)
+
+
+def _seq(envelope: Envelope) -> int:
+    assert envelope.seq is not None, "what a journal keeps is numbered"
+    return envelope.seq
