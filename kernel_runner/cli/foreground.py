@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kernel_runner.cli.standard_streams import Keys, Outlet, read_input, terminal_of_program
 from kernel_runner.client.errors import ClientError
@@ -17,6 +17,9 @@ from kernel_runner.client.kernel import Kernel
 from kernel_runner.client.reply import Reply
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.options import Terminal
+
+if TYPE_CHECKING:
+    from kernel_runner.cli.media import TerminalKind
 
 CTRL_C: Final = b"\x03"
 TWICE_SECONDS: Final = 1.0
@@ -53,6 +56,7 @@ class Foreground:
         self._interrupted_at = -TWICE_SECONDS
         self._ended_by: signal.Signals | None = None
         self._has_stopped_it = False
+        self._terminal_kind: TerminalKind | None = None
         self._keys = Keys() if terminal and "stdin" in terminal.streams else None
 
     @contextmanager
@@ -95,7 +99,7 @@ class Foreground:
                 case events.Output():
                     await self._write(fds[event.type], event.data)
                 case events.Media():
-                    await self._write(stdout_fd, self._shown(event))
+                    await self._show(event)
                 case events.Log(level="warning" | "error" | "critical"):
                     self.tell(event.text)
                 case events.Stopped():
@@ -111,12 +115,17 @@ class Foreground:
         end = "\r\n" if self._keys else "\n"
         self._outlets[2].write(f"kernel-runner: {text}{end}".encode(errors="replace"))
 
-    def _shown(self, media: events.Media) -> bytes:
+    async def _show(self, media: events.Media) -> None:
+        """Where standard output is no terminal it belongs to the program alone."""
         from kernel_runner.cli.media import show, terminal_kind
 
-        words = show(media, terminal_kind(os.environ, 0, 1), Path.cwd())
-        is_raw = self._keys and self.terminal and "stdout" in self.terminal.streams
-        return words.replace(b"\n", b"\r\n") if is_raw else words
+        is_shown = self.terminal is not None and "stdout" in self.terminal.streams
+        if self._terminal_kind is None:  # asked once: keys typed meanwhile would be lost
+            self._terminal_kind = terminal_kind(os.environ, 0, 1)
+        words = show(media, self._terminal_kind, Path.cwd())
+        if is_shown and self._keys:
+            words = words.replace(b"\n", b"\r\n")
+        await self._write(1 if is_shown else 2, words)
 
     # Output -----------------------------------------------------------------------------------
 
