@@ -186,6 +186,8 @@ class KeptSession(Session):
         self.journal = Journal(max_bytes, spool)
         self.sent_seq = 0
         """The number of the last event that was handed over."""
+        self.used_at = time.monotonic()
+        """When its client was last heard of."""
 
     @property
     def full(self) -> bool:
@@ -197,13 +199,30 @@ class KeptSession(Session):
 
     def acknowledge(self, seq: int) -> None:
         """The client has all events up to this one, which was sent."""
+        self.used_at = time.monotonic()
         self.journal.forget(seq)
         self._tell_room()
+
+    def remember(self, request_id: str) -> bool:
+        self.used_at = time.monotonic()
+        return super().remember(request_id)
+
+    def has_reader(self) -> bool:
+        """Whether there is a connection: ZeroMQ tells only when something is sent."""
+        if self.peer is None:
+            return False
+        greeting = events.Log("debug", events.local_time(time.time()), __name__, "still there")
+        try:
+            self.peer.send(Envelope(greeting, None, None, time.time_ns()))
+        except PeerGone:
+            self.detach()
+        return self.peer is not None
 
     def replay(self, peer: Peer, after_seq: int | None) -> None:
         """Send what is kept of the events after this number, then go on live."""
         first = self.journal.first_seq if after_seq is None else after_seq + 1
         self.sent_seq = first - 1
+        self.used_at = time.monotonic()
         self.attach(peer)
 
     @property

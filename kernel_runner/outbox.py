@@ -1,13 +1,22 @@
 """Events from everybody in, to the lane of each client out: the only writer of the channels."""
 
 import asyncio
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Final
 
 from kernel_runner.journal import Spool
 from kernel_runner.lane import KeptSession, Lane, Session, Soon, at_once
 from kernel_runner.messages import events
 from kernel_runner.messages.request import Peer
+
+IDLE_SECONDS: Final = 3_600
+"""How long a session lasts that nobody reads, when it has nothing to tell."""
+KEPT_SECONDS: Final = 86_400
+"""The same, when it keeps events for somebody who may come back."""
+
+log = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -81,6 +90,26 @@ class Outbox:
         if lane is None:
             lane = self._answers[peer] = Lane(self._max_bytes, at_once, peer=peer)
         return lane
+
+    def end_idle(self, now: float, busy: Collection[str]) -> None:
+        """End the sessions that nobody reads and nobody will come back for.
+
+        Args:
+            now: of `time.monotonic`.
+            busy: the names of sessions whose requests wait or run.
+        """
+        for name, session in list(self._sessions.items()):
+            is_kept = session.journal.first_seq < session.journal.next_seq
+            patience = KEPT_SECONDS if is_kept else IDLE_SECONDS
+            if name in busy or (now - session.used_at > IDLE_SECONDS and session.has_reader()):
+                session.used_at = now
+            elif now - session.used_at > patience:
+                log.info("session %s ends: nobody used it for %d s", name, patience)
+                session.journal.close()
+                del self._sessions[name]
+        for peer, of_peer in list(self._session_of_peer.items()):
+            if of_peer.peer != peer:
+                del self._session_of_peer[peer]
 
     async def send_again(self, peer: Peer, session: KeptSession, request_id: str) -> bool:
         """Send the events of one request once more, with their numbers; False when none is kept."""

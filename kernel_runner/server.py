@@ -5,9 +5,10 @@ Every long-lived task of the program is made here, and here is the order of its 
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NoReturn
 
 from kernel_runner.base import BaseRunner
 from kernel_runner.channels import Channel
@@ -22,6 +23,9 @@ from kernel_runner.task_queue import TaskQueue
 
 FLUSH_SECONDS: Final = 1.0
 """What the last events get to leave, once everything else has ended."""
+
+SWEEP_SECONDS: Final = 300.0
+"""How often sessions are looked for that nobody uses any more."""
 
 log = logging.getLogger(__name__)
 
@@ -66,11 +70,12 @@ class Server:
             self._open()
             async with asyncio.TaskGroup() as tasks:
                 pump = tasks.create_task(logs.pump(), name="logs")
+                sweep = tasks.create_task(self._end_idle_sessions(), name="idle sessions")
                 commands = tasks.create_task(self._answer(), name="commands")
                 stopped = tasks.create_task(stop.wait(), name="stop")
                 await asyncio.wait({commands, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 self._dispatcher.state = "stopping"
-                for task in (commands, pump, stopped):
+                for task in (commands, pump, sweep, stopped):
                     task.cancel()
         finally:
             await logs.stop()
@@ -89,6 +94,13 @@ class Server:
         finally:
             dispatcher.cancel_all()
             await self._runner.shutdown()
+
+    async def _end_idle_sessions(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            running = [self._queue.running] if self._queue.running else []
+            busy = {task.session.name for task in (*running, *self._queue.waiting())}
+            self._outbox.end_idle(time.monotonic(), busy)
 
     def _open(self) -> None:
         """Bind; what arrives meanwhile is received once the loop goes on."""

@@ -1,11 +1,12 @@
 """Events for several connections come in; each goes to the right one, and waits while it must."""
 
 import asyncio
+import time
 
 from kernel_runner.journal import Spool
 from kernel_runner.lane import at_once
 from kernel_runner.messages import events
-from kernel_runner.outbox import Outbox
+from kernel_runner.outbox import IDLE_SECONDS, KEPT_SECONDS, Outbox
 from tests.reader import Reader, stdout
 
 FAILURE_SECONDS = 10.0
@@ -124,3 +125,44 @@ def test_session_names_cannot_be_guessed() -> None:
 
     assert len(names) == 100
     assert all(len(name) == 32 for name in names)
+
+
+def session_that_was_read(outbox: Outbox, reader: Reader, *, acknowledged: bool) -> str:
+    session = outbox.open_session()
+    outbox.take_over(session, reader, None)
+    session.post(events.Started(), "r1")
+    if acknowledged:
+        session.acknowledge(1)
+    return session.name
+
+
+def test_sessions_that_nobody_reads_end_after_an_hour_or_after_a_day_with_events() -> None:
+    outbox, gone = Outbox(10_000, at_once, Spool(None, 0)), Reader()
+    empty = session_that_was_read(outbox, gone, acknowledged=True)
+    keeping = session_that_was_read(outbox, gone, acknowledged=False)
+    busy = session_that_was_read(outbox, gone, acknowledged=True)
+    gone.gone = True
+    start = time.monotonic()
+
+    outbox.end_idle(start + IDLE_SECONDS - 10, {busy})
+    at_first = [name for name in (empty, keeping, busy) if outbox.find_session(name)]
+    outbox.end_idle(start + IDLE_SECONDS + 10, {busy})
+    after_an_hour = [name for name in (empty, keeping, busy) if outbox.find_session(name)]
+    outbox.end_idle(start + KEPT_SECONDS + 10, ())
+    after_a_day = [name for name in (empty, keeping, busy) if outbox.find_session(name)]
+
+    assert at_first == [empty, keeping, busy]
+    assert after_an_hour == [keeping, busy]
+    assert after_a_day == []
+
+
+def test_a_session_whose_client_is_connected_lasts() -> None:
+    outbox, reader = Outbox(10_000, at_once, Spool(None, 0)), Reader()
+    name = session_that_was_read(outbox, reader, acknowledged=True)
+
+    for days in range(1, 10):
+        outbox.end_idle(time.monotonic() + days * KEPT_SECONDS, ())
+
+    assert outbox.find_session(name) is not None
+    assert reader.kinds[1:] == ["log"] * 9
+    assert {envelope.seq for envelope in reader.taken[1:]} == {None}
