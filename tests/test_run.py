@@ -346,6 +346,24 @@ def test_a_terminal_is_passed_on(person: Path) -> None:
     terminal.close()
 
 
+def test_a_build_that_takes_its_time_is_told_until_there_is_something_to_see(
+    tmp_path: Path,
+) -> None:
+    compiler = tmp_path / "slow-gcc"
+    compiler.write_text('#!/bin/sh\nread line < fifo\nexec gcc "$@"\n')
+    compiler.chmod(0o755)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "main.c").write_text('#include <stdio.h>\nint main(void) { puts("hello"); }')
+    require_tool("gcc")
+    words = ["--runtime-path", str(compiler), "main.c"]
+    terminal = Terminal([*RUN, *words], cwd=tmp_path, env={})
+    terminal.until("^building \\.\\.\\.$")
+    (tmp_path / "fifo").write_text("go\n")
+
+    assert terminal.until_end() == 0
+    assert terminal.lines == ["hello"]
+
+
 def test_ctrl_c_interrupts_and_twice_ends(person: Path) -> None:
     terminal = Terminal([*RUN, "person.py"], cwd=person, env={})
     terminal.line("Ada")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kernel_runner.cli.standard_streams import Keys, Outlet, read_input, terminal_of_program
+from kernel_runner.cli.status_line import StatusLine
 from kernel_runner.client.errors import ClientError
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.client.reply import Reply
@@ -58,6 +59,8 @@ class Foreground:
         self._has_stopped_it = False
         self._terminal_kind: TerminalKind | None = None
         self._keys = Keys() if terminal and "stdin" in terminal.streams else None
+        is_seen = terminal is not None and "stderr" in terminal.streams
+        self.status = StatusLine(self._outlets[2].write if is_seen else lambda data: None)
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -112,6 +115,7 @@ class Foreground:
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""
+        self.status.hide()
         end = "\r\n" if self._keys else "\n"
         self._outlets[2].write(f"kernel-runner: {text}{end}".encode(errors="replace"))
 
@@ -130,6 +134,7 @@ class Foreground:
     # Output -----------------------------------------------------------------------------------
 
     async def _write(self, fd: int, data: bytes) -> None:
+        self.status.hide()
         outlet = self._outlets[fd]
         outlet.write(data)
         if outlet.full:
