@@ -1,4 +1,4 @@
-"""What we are busy with in; a line on the terminal that goes away when there is something to see."""
+"""What we are busy with in; a line on the terminal that makes way for anything else out."""
 
 import asyncio
 from collections.abc import Callable, Iterator
