@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path, PurePath
 
 from kernel_runner.cli.foreground import Ended, Foreground
+from kernel_runner.cli.remote import ANSWER_SECONDS
 from kernel_runner.cli.program import Program, build_and_execute, hidden_name
 from kernel_runner.cli.standard_streams import terminal_of_program
 from kernel_runner.cli.status_line import StatusLine
@@ -28,7 +29,7 @@ def run_there(program: Program, address: str, files: Sequence[str]) -> int:
 
 
 async def _run(program: Program, address: str, files: Sequence[str]) -> int:
-    async with connect(address) as kernel:
+    async with connect(address, timeout_seconds=ANSWER_SECONDS) as kernel:
         assert kernel.welcome is not None, "it has said hello"
         if (language := kernel.welcome.language) != program.language.name:
             raise UsageError(f"{address} runs {language}, and this is {program.language.name}")
