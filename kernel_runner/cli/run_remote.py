@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path, PurePath
 
 from kernel_runner.cli.foreground import Ended, Foreground
-from kernel_runner.cli.remote import ANSWER_SECONDS
 from kernel_runner.cli.program import Program, build_and_execute, hidden_name
+from kernel_runner.cli.remote import ANSWER_SECONDS
 from kernel_runner.cli.standard_streams import terminal_of_program
 from kernel_runner.cli.status_line import StatusLine
 from kernel_runner.client.connecting import connect
