@@ -151,7 +151,8 @@ async def test_a_request_that_waits_can_be_cancelled_and_is_not_run(
             await client.cancel(waiting.id)
 
     assert listing.running is not None
-    assert (listing.running.id, [entry.id for entry in listing.waiting]) == ("r2", ["r3"])
+    entries = [entry.id for entry in listing.waiting]
+    assert (listing.running.id, entries) == (spinning.id, [waiting.id])
     assert (result.exit_code, result.reason) == (127, "cancelled")
     assert (ended.exit_code, ended.reason) == (42, "cancelled")
     assert refused.value.code == "not-found"

@@ -196,16 +196,26 @@ def _announce(config: Config, launcher: Launcher, addresses: Mapping[str, str]) 
     for address in addresses.values():
         if address.startswith("ipc://"):
             launcher.remove_at_end(Path(address.removeprefix("ipc://")))
-    line = json.dumps({name: addresses.get(name) for name in ("in", "out", "session")})
     if (file := config.address_file) is not None:
         launcher.remove_at_end(file)
         new = file.with_name(f"{file.name}.{os.getpid()}")
         try:
-            new.write_text(line + "\n")
+            new.write_text(_line({name: _in_full(at) for name, at in addresses.items()}) + "\n")
             new.replace(file)  # whoever finds it finds all of it
         except OSError as error:
             raise ConfigError([f"address-file: {file}: {error.strerror}"]) from error
-    print(line, flush=True)
+    print(_line(addresses), flush=True)
+
+
+def _line(addresses: Mapping[str, str]) -> str:
+    return json.dumps({name: addresses.get(name) for name in ("in", "out", "session")})
+
+
+def _in_full(address: str) -> str:
+    """As somebody in another folder has to write it."""
+    if not address.startswith("ipc://"):
+        return address
+    return f"ipc://{Path(address.removeprefix('ipc://')).absolute()}"
 
 
 def _stop_on_signals() -> asyncio.Event:
