@@ -10,6 +10,7 @@ import reprlib
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Final, assert_never
 
 from kernel_runner import __version__, sessions
@@ -300,11 +301,21 @@ class Dispatcher:
             asyncio.get_running_loop().call_soon(self._spawn, work, name, request)
             return
         try:
-            self.tasks.create_task(work, name=name)
+            task = self.tasks.create_task(work, name=name)
         except RuntimeError:
             work.close()
             if request is not None:
-                self._refuse(request, "stopping", "the runner was shut down")
+                self._refuse_stopping(request)
+            return
+        if request is not None:
+            task.add_done_callback(partial(self._refuse_cancelled, request))
+
+    def _refuse_cancelled(self, request: Request, done: asyncio.Task[None]) -> None:
+        if done.cancelled():
+            self._refuse_stopping(request)
+
+    def _refuse_stopping(self, request: Request) -> None:
+        self._refuse(request, "stopping", "the runner was shut down")
 
 
 def _entry(task: Task) -> events.QueueEntry:

@@ -34,6 +34,8 @@ TWICE_SECONDS: Final = 1.0
 """A second Ctrl-C within this time ends the program."""
 STUCK_SECONDS: Final = 0.2
 """What was typed and not taken for so long keeps all that is typed after it from the program."""
+LOOK_SECONDS: Final = 0.2
+"""How often a job in the background looks whether it has been fetched."""
 READ_ON_BYTES: Final = 256 << 10
 """How little has to be left to write before more is taken from the program."""
 
@@ -68,6 +70,7 @@ class Foreground:
         self.failure: str | None = None
         """Why our own output is not complete."""
         self._fed_at = 0.0
+        self._looking: asyncio.TimerHandle | None = None
         self._terminal_kind: TerminalKind | None = None
         self._keys: Keys | None = None
         if terminal is not None and "stdin" in terminal.streams:
@@ -180,11 +183,17 @@ class Foreground:
 
     def _attach_keys(self) -> None:
         """In the foreground; a job in the background gets them when it is fetched from there."""
-        if self._keys is not None and not self._keys.are_ours and is_in_foreground():
+        if self._keys is None or self._keys.are_ours:
+            return
+        if is_in_foreground():
             self._keys.take()
             self._loop.add_reader(0, self._type)
+        else:  # a shell that fetches a job which runs does not tell it
+            self._looking = self._loop.call_later(LOOK_SECONDS, self._attach_keys)
 
     def _detach_keys(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
         if self._keys is not None and self._keys.are_ours:
             self._loop.remove_reader(0)
             self._keys.give_back()
