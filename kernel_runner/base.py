@@ -14,6 +14,7 @@ import msgspec
 from kernel_runner import prompts, shown
 from kernel_runner.errors import NothingToRun, TaskError, Unsupported
 from kernel_runner.launcher import Argv, Launcher
+from kernel_runner.limits import budget_of
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Complete, Inspect, StartService
 from kernel_runner.messages.options import Terminal
@@ -193,8 +194,10 @@ class BaseRunner(ABC):
                 cwd=self.cwd,
                 program_streams=streams,
                 signals=task.signals,
+                budget=budget_of(task.limits, used_cpu_seconds=task.cpu_seconds),
                 on_stopped=lambda number: task.post(events.Stopped(signal.Signals(number).name)),
             )
+            program.spawned.on_limit = task.pass_limit
             task.program = program
             watcher = self._connect(program, streams)
             task.begin(program)
@@ -335,8 +338,12 @@ class BaseRunner(ABC):
             # also when the runner stops: the finish tells how the program ended
             if program.tree is not None:
                 task.add_usage(program.tree.cpu_seconds, program.tree.max_rss_bytes)
+                for name in program.tree.refused:
+                    task.note_limit(name)
             if program.exit is not None:
                 task.signal, task.exit_code = program.exit.signal, program.exit.exit_code
+                if task.signal == signal.SIGXFSZ and task.limits.file_bytes is not None:
+                    task.note_limit("file_bytes")
         return task.exit_code
 
 

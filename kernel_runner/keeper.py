@@ -10,6 +10,7 @@ import errno
 import fcntl
 import marshal
 import os
+import resource
 import select
 import signal
 import socket
@@ -17,6 +18,8 @@ import termios
 import time
 
 from kernel_runner import process_tree
+from kernel_runner.cgroup import Cgroup
+from kernel_runner.meter import PAGE_BYTES, Meter
 from kernel_runner.program_start import start
 from kernel_runner.waiting import Input
 
@@ -119,21 +122,44 @@ class _Keeper:
         self._empty_rounds = 0
         self._struck: set[int] = set()
         self._names: list[str] = []
+        self._cgroup: Cgroup | None = None
+        self._meter: Meter | None = None
+        self._old_limits: list[tuple[int, int, tuple[int, int]]] = []
 
     def carry_out(self, fds: Sequence[int], ignored_signals: Sequence[int]) -> Farewell:
         """Start a program and serve the runner until none of its processes is left."""
         spec: Spec = marshal.loads(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
         self._input = _input_of(spec, fds[1:])
-        started = start(spec, fds[1:], ignored_signals)
-        for fd in fds:
+        self._floor_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        entrance_fd = self._make_cgroup(spec)
+        started = start(spec, fds[1:], ignored_signals, entrance_fd)
+        for fd in [*fds, *([entrance_fd] if entrance_fd is not None else [])]:
             os.close(fd)
-        farewell = self._keep(started) if isinstance(started, int) else ("failed", *started)
+        if isinstance(started, int):
+            farewell = self._keep(started, spec["limits"])
+        else:
+            farewell = ("failed", *started)
+        if self._cgroup is not None:
+            self._cgroup.remove()
         if spec["terminal"] is not None:
             self.is_free &= _let_go_of_terminal()
         return farewell
 
-    def _keep(self, program: int) -> Farewell:
+    def _make_cgroup(self, spec: Spec) -> int | None:
+        """The way into it; None when there is to be none, or none can be made."""
+        if spec["cgroup"] is None:
+            return None
+        try:
+            self._cgroup = Cgroup(f"{spec['cgroup']}/{os.getpid()}", spec["limits"] or {})
+            return self._cgroup.open_entrance()
+        except OSError:  # then the tree is only watched
+            self._cgroup = None
+            return None
+
+    def _keep(self, program: int, limits: dict[str, float] | None) -> Farewell:
         self._program = program
+        if limits is not None:
+            self._meter = Meter(os.getpid(), limits, self._cgroup)
         self._poll = select.poll()
         self._poll.register(self._runner, select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
@@ -143,9 +169,27 @@ class _Keeper:
                 break
             if self._is_sweeping and time.monotonic() >= self._strike_at:
                 self._strike()
+            elif self._meter is not None and time.monotonic() >= self._meter.look_at:
+                self._look_at_limits(self._meter)
             self._hear()
         self.is_free = not is_anybody_left
-        return "ended", self._names, self._cpu_seconds, self._max_rss_bytes
+        return self._farewell()
+
+    def _farewell(self) -> Farewell:
+        refused: list[str] = []
+        meter = self._meter
+        if meter is not None and meter.present:
+            # it was watched when it died: what it took since then
+            for name in meter.look(self._cpu_seconds):
+                self.say("limit", name)
+            self._cpu_seconds, self._max_rss_bytes = meter.cpu_seconds, meter.peak_bytes
+        elif meter is not None:
+            for name in meter.end(self._cpu_seconds, self._max_rss_bytes, self._floor_bytes):
+                self.say("limit", name)
+            refused = meter.refused()
+            self._cpu_seconds = max(self._cpu_seconds, meter.cpu_seconds)
+            self._max_rss_bytes = max(self._max_rss_bytes, meter.peak_bytes)
+        return "ended", self._names, self._cpu_seconds, self._max_rss_bytes, refused
 
     def say(self, *message: Word) -> None:
         try:
@@ -182,6 +226,54 @@ class _Keeper:
             self.say("exited", wait_status, is_anybody_left)
         return is_anybody_left
 
+    def _look_at_limits(self, meter: Meter) -> None:
+        """Tell which limits are passed; memory and processes cannot wait until the runner acts."""
+        passed = meter.look(self._cpu_seconds)
+        for name in passed:
+            self.say("limit", name)
+        if meter.present:
+            # of a kept interpreter only what it has started since is killed: the state is its own
+            if passed:
+                process_tree.strike(os.getpid(), kept=meter.present)
+        elif passed and passed != ["cpu_s"]:
+            self._is_sweeping = True
+
+    def _watch(self, limits: dict[str, float], soft_limits: dict[int, int]) -> None:
+        """Measure what the program takes from now on, and lower what its processes may."""
+        self._meter = Meter(os.getpid(), limits, reaped_seconds=self._cpu_seconds, growth=True)
+        for pid in self._meter.present:
+            for which, value in soft_limits.items():
+                if which == resource.RLIMIT_DATA:
+                    value += _data_bytes(pid)
+                self._lower(pid, which, value)
+        self.say("watched")
+
+    def _lower(self, pid: int, which: int, value: int) -> None:
+        try:
+            soft, hard = resource.prlimit(pid, which)
+            if hard != resource.RLIM_INFINITY:
+                value = min(value, hard)
+            resource.prlimit(pid, which, (value, hard))
+        except (OSError, ValueError):  # it has ended, or belongs to another user
+            return
+        self._old_limits.append((pid, which, (soft, hard)))
+
+    def _unwatch(self) -> None:
+        """Tell what it took; its processes may again what they might before."""
+        meter, self._meter = self._meter, None
+        while self._old_limits:
+            pid, which, old = self._old_limits.pop()
+            try:
+                resource.prlimit(pid, which, old)
+            except (OSError, ValueError):
+                continue
+        if meter is None:
+            self.say("used", 0.0, 0)
+            return
+        for name in meter.look(self._cpu_seconds):
+            self.say("limit", name)
+        self.say("used", meter.cpu_seconds, meter.peak_bytes)
+
     def _strike(self) -> None:
         hit = process_tree.strike(os.getpid())
         if self._wait_status is not None:
@@ -196,10 +288,13 @@ class _Keeper:
         self._pause_seconds = min(2 * self._pause_seconds, LAST_PAUSE_SECONDS)
 
     def _hear(self) -> None:
-        """Wait for the end of a child, a message, or the time of the next strike."""
+        """Wait for the end of a child, a message, or the time of the next strike or look."""
         pause_ms = None
+        next_at = self._meter.look_at if self._meter is not None else None
         if self._is_sweeping:
-            pause_ms = max(0.0, self._strike_at - time.monotonic()) * 1000 + 1
+            next_at = self._strike_at
+        if next_at is not None:
+            pause_ms = max(0.0, next_at - time.monotonic()) * 1000 + 1
         ready = dict(self._poll.poll(pause_ms))
         if self._wake_fd in ready:
             os.read(self._wake_fd, MESSAGE_BYTES)
@@ -222,6 +317,10 @@ class _Keeper:
                 self._is_sweeping = True
             case ("look",):
                 self.say("waiting", self._look())
+            case ("watch", limits, soft_limits):
+                self._watch(limits, soft_limits)
+            case ("unwatch",):
+                self._unwatch()
 
     def _look(self) -> Answer | None:
         if self._input is None:
@@ -242,6 +341,15 @@ class _Keeper:
             return
         for process in targets:
             process_tree.send_signal(process, number)
+
+
+def _data_bytes(pid: int) -> int:
+    """What counts for RLIMIT_DATA of it now."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123
+            return int(file.read().split()[5]) * PAGE_BYTES
+    except OSError:
+        return 0
 
 
 def _signal_at_least(program: int, number: int, scope: str) -> None:

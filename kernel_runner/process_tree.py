@@ -26,7 +26,18 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 class Process:
     """One living process, as it was when /proc was read."""
 
-    __slots__ = ("group", "name", "parent", "pid", "start_ticks", "terminal")
+    __slots__ = (
+        "cpu_ticks",
+        "group",
+        "name",
+        "own_ticks",
+        "parent",
+        "pid",
+        "resident_pages",
+        "start_ticks",
+        "terminal",
+        "threads",
+    )
 
     def __init__(self, pid: int, name: str, fields: list[bytes]) -> None:
         self.pid = pid
@@ -34,7 +45,11 @@ class Process:
         self.parent = int(fields[1])
         self.group = int(fields[2])
         self.terminal = int(fields[4])
+        self.own_ticks = int(fields[11]) + int(fields[12])
+        self.cpu_ticks = self.own_ticks + int(fields[13]) + int(fields[14])  # with those waited for
+        self.threads = int(fields[17])
         self.start_ticks = fields[19]
+        self.resident_pages = int(fields[21])
 
 
 def become_subreaper() -> None:
@@ -115,15 +130,18 @@ def send_signal(process: Process, number: int) -> bool:
     return True
 
 
-def strike(root: int, spared: Collection[int] = ()) -> list[Process]:
+def strike(root: int, spared: Collection[int] = (), kept: Collection[int] = ()) -> list[Process]:
     """SIGKILL everything below `root`; returns whom it hit.
+
+    `spared` live, and all that is below them; `kept` live, and what is below them does not.
 
     All are stopped first, until no new one shows up: those that start others while the rest
     is killed would win otherwise.  Call again until nobody is left to wait for.
     """
     stopped: dict[int, Process] = {}
     for _ in range(STOP_PASSES):
-        fresh = [one for one in descendants(root, spared) if one.pid not in stopped]
+        below = descendants(root, spared)
+        fresh = [one for one in below if one.pid not in stopped and one.pid not in kept]
         reached = [one for one in fresh if send_signal(one, signal.SIGSTOP)]
         if not reached:
             break

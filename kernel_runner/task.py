@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -19,7 +20,8 @@ from kernel_runner.errors import (
     TaskError,
 )
 from kernel_runner.lane import Session
-from kernel_runner.limits import WallClock
+from kernel_runner.limit_words import REASONS, sentence, size
+from kernel_runner.limits import OutputCut, WallClock
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import (
     ProgramCommand,
@@ -27,7 +29,7 @@ from kernel_runner.messages.commands import (
     Resize,
     SendSignal,
 )
-from kernel_runner.messages.options import TaskOptions
+from kernel_runner.messages.options import Limits, TaskOptions
 from kernel_runner.streams import MAX_INPUT_BYTES, InputSide
 
 
@@ -62,12 +64,24 @@ class Interrupted(TaskError):
 
 
 class Task:
-    """The mutable state of one queued command."""
+    """The mutable state of one queued command.
 
-    def __init__(self, command: QueuedCommand, identity: str, session: Session) -> None:
+    Args:
+        limits: those that hold for it; None: those of its options.
+    """
+
+    def __init__(
+        self,
+        command: QueuedCommand,
+        identity: str,
+        session: Session,
+        limits: Limits | None = None,
+    ) -> None:
         self.command = command
         self.identity = identity
         self.session = session
+        self.limits = command.options.limits if limits is None else limits
+        self.limits_hit: list[str] = []
         self.end_reason: Reason | None = None
         self.message: str | None = None
         self.signal: int | None = None
@@ -82,6 +96,9 @@ class Task:
         self._missed: list[Callable[[Activity], None]] = []
         self._clock: WallClock | None = None
         self._input: TaskInput | None = None
+        most = self.limits.output_bytes
+        self._cut = OutputCut(most) if most is not None else None
+        self._has_ended = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -104,7 +121,7 @@ class Task:
 
     def start(self) -> None:
         """The task has left the queue: its clock runs."""
-        self._clock = WallClock(self.options.limits.wall_s, self._expire)
+        self._clock = WallClock(self.limits.wall_s, lambda: self.pass_limit("wall_s"))
         self.post(events.Started())
 
     def post(self, event: events.AnyEvent) -> None:
@@ -128,7 +145,17 @@ class Task:
     def output(self, stream: events.StreamName, data: bytes) -> None:
         """Send a piece of output; whoever has more should look at `session.full` first."""
         self.output_bytes += len(data)
-        self.post(events.Output(stream, data))
+        if self._cut is None:
+            self.post(events.Output(stream, data))
+            return
+        for piece in self._cut.feed(stream, data):
+            self.post(events.Output(*piece))
+        most = self.limits.output_bytes
+        if most is not None and self.output_bytes > most and not self._has_ended:
+            if self.limits.on_output_limit == "drop":
+                self.note_limit("output_bytes")
+            else:
+                self.pass_limit("output_bytes")
 
     def begin(self, activity: Activity) -> None:
         """The task is busy with this now; what was to end it before reaches it at once."""
@@ -183,22 +210,50 @@ class Task:
         self.cpu_seconds += cpu_seconds
         self.max_rss_bytes = max(self.max_rss_bytes, max_rss_bytes)
 
+    def pass_limit(self, name: str) -> None:
+        """It went beyond this limit, so it is to end."""
+        if self.end_reason is None and not self._has_ended:
+            self.end_reason = REASONS[name]
+            self.message = self.message or sentence(name, getattr(self.limits, name))
+            self.reach(lambda activity: activity.stop_for_limit())
+
+    def note_limit(self, name: str) -> None:
+        """It went beyond this limit, and goes on."""
+        if name not in self.limits_hit:
+            self.limits_hit.append(name)
+
     def stop(self) -> events.Usage:
         """The task has ended; what it took."""
         self.clock.stop()
+        self._has_ended = True
         if self._input is not None:
             self._input.drop_early()
         return events.Usage(
             wall_s=round(self.clock.elapsed_seconds, 6),
-            cpu_s=self.cpu_seconds,
+            cpu_s=round(self.cpu_seconds, 6),
             max_rss_bytes=self.max_rss_bytes,
             output_bytes=self.output_bytes,
+            dropped_bytes=self._send_tail(),
         )
 
-    def _expire(self) -> None:
-        self.end_reason = self.end_reason or "timeout"
-        self.message = self.message or f"it ran longer than {self.options.limits.wall_s:g} s"
-        self.reach(lambda activity: activity.stop_for_limit())
+    def _send_tail(self) -> int:
+        """Send what is kept of too much output; how many bytes before it are not sent."""
+        if self._cut is None:
+            return 0
+        tail, dropped = self._cut.end(), self._cut.dropped_bytes
+        if dropped:
+            text = f"{dropped} bytes of output ({size(dropped)}) were left out here"
+            now = events.local_time(time.time())
+            self.post(events.Log("warning", now, __name__, text))
+        for piece in tail:
+            self.post(events.Output(*piece))
+        return dropped
+
+    @property
+    def limits_message(self) -> str | None:
+        """Of the limits that were hit while it went on, a sentence."""
+        known = [sentence(name, getattr(self.limits, name)) for name in self.limits_hit]
+        return "; ".join(known) or None
 
 
 class TaskInput:

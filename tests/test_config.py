@@ -23,6 +23,9 @@ EXAMPLES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "max-pending-bytes": ("max_pending_bytes", ("1", "2", "3")),
     "max-spool-bytes": ("max_spool_bytes", ("1", "0", "3")),
     "spool-dir": ("spool_dir", ("{}/a", "{}/b", "{}/c")),
+    "limits": ("limits", ("wall=1", "wall=2", "wall=3")),
+    "max-limits": ("max_limits", ("memory=1K", "memory=2K", "memory=3K")),
+    "cgroup": ("cgroup", ("{}/a", "{}/b", "{}/c")),
 }
 
 

@@ -11,7 +11,8 @@ from kernel_runner import prompts, streams
 from kernel_runner.errors import NEVER_RAN, InterpreterDied, LaunchError
 from kernel_runner.langs import _bodies
 from kernel_runner.langs._frames import Frame, FrameReader, MalformedFrame, encode
-from kernel_runner.launcher import Argv, Launcher
+from kernel_runner.launcher import Argv, Budget, Launcher, Used
+from kernel_runner.limits import budget_of
 from kernel_runner.messages import events
 from kernel_runner.process import STEP_SECONDS, Flow, Program, Streams
 from kernel_runner.task import Task
@@ -21,6 +22,8 @@ EVENT_FD: Final = 4
 READY_SECONDS: Final = 30.0
 BEGIN_SECONDS: Final = 0.1
 """By then a driver has begun the cell that it was told to run."""
+LONG_SECONDS: Final = 0.1
+"""A cell that runs for longer is measured from outside, even if it has no limits."""
 MAX_EARLY_BYTES: Final = 1 << 20
 """What an interpreter may print before its first cell; then it has to wait for that."""
 
@@ -47,6 +50,7 @@ class Driver:
         self._early: list[tuple[events.StreamName, bytes]] = []
         self._early_bytes = 0
         self._on_first_cell: list[Callable[[], None]] = []
+        self._is_watched = False
         self.alive = False
 
     @classmethod
@@ -126,6 +130,24 @@ class Driver:
 
     # One cell ---------------------------------------------------------------------------------
 
+    async def watch(self, task: Task) -> None:
+        """Have limits hold from now on that `task` has; `run` or `unwatch` ends it."""
+        budget = budget_of(task.limits)
+        if budget.watched or budget.rlimits:
+            await self._watch(task, budget)
+
+    def _watch(self, task: Task, budget: Budget) -> asyncio.Future[Used]:
+        self._is_watched = True
+        self._program.spawned.on_limit = task.pass_limit
+        return self._program.spawned.watch(budget)
+
+    async def unwatch(self) -> Used:
+        """What was used since `watch`."""
+        if not self._is_watched:
+            return 0.0, 0
+        self._is_watched = False
+        return await self._program.spawned.unwatch()
+
     async def run(self, code: str, task: Task) -> int:
         """Run one cell as `task`; its exit code.
 
@@ -142,6 +164,8 @@ class Driver:
         watcher = prompts.Watcher(
             self._program.spawned, side, task.input, lambda: self._streams.last_output
         )
+        if not self._is_watched:
+            self._timers.append(self._loop.call_later(LONG_SECONDS, self._watch, task, Budget()))
         try:
             self._told_at = self._loop.time()
             self._tell(Frame("code", code.encode(errors="surrogatepass")))
@@ -151,6 +175,8 @@ class Driver:
             self._done = None
             while self._timers:
                 self._timers.pop().cancel()
+            cpu_seconds, max_rss_bytes = await self.unwatch()
+            task.add_usage(max(cpu_seconds - task.cpu_seconds, 0.0), max_rss_bytes)
             self._streams.read_normally()
             if self.alive:
                 side.forget()
@@ -181,6 +207,8 @@ class Driver:
         self._program.spawned.signal(signal.SIGINT, "group")
 
     def stop_for_limit(self) -> None:
+        if self._done is None or self._done.done():
+            return  # it ended by itself just before that was seen
         self.interrupt(force=False)
         self._timers.append(
             self._loop.call_later(STEP_SECONDS, lambda: self._program.interrupt(force=True))
