@@ -194,10 +194,10 @@ class BaseRunner(ABC):
                 cwd=self.cwd,
                 program_streams=streams,
                 signals=task.signals,
+                on_limit=task.pass_limit,
                 budget=budget_of(task.limits, used_cpu_seconds=task.cpu_seconds),
                 on_stopped=lambda number: task.post(events.Stopped(signal.Signals(number).name)),
             )
-            program.spawned.on_limit = task.pass_limit
             task.program = program
             watcher = self._connect(program, streams)
             task.begin(program)

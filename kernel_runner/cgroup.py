@@ -83,6 +83,21 @@ class Cgroup:
         pids = _read(f"{self._folder}/cgroup.procs").split()
         return [one for pid in pids if (one := read_process(int(pid))) is not None]
 
+    def tasks(self) -> int:
+        """How many processes and threads are in it now."""
+        return len(_read(f"{self._folder}/cgroup.threads").split())
+
+    def kill(self) -> bool:
+        """Kill all that are in it, and those that they are just about to fork.
+
+        False where the kernel cannot (before Linux 5.14).
+        """
+        try:
+            _write(f"{self._folder}/cgroup.kill", "1")
+        except OSError:
+            return False
+        return True
+
     def cpu_seconds(self) -> float:
         return self._count("cpu.stat", "usage_usec") / 1e6
 

@@ -40,6 +40,7 @@ MAX_NAMES: Final = 20
 FIRST_PAUSE_SECONDS: Final = 0.005
 LAST_PAUSE_SECONDS: Final = 0.2
 EMPTY_ROUNDS: Final = 5
+MAX_BURIED: Final = 64
 ALL_BUT_CHILDREN: Final = signal.valid_signals() - {signal.SIGCHLD}
 
 
@@ -120,6 +121,7 @@ class _Keeper:
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._strike_at = 0.0
         self._empty_rounds = 0
+        self._are_more_dead = False
         self._struck: set[int] = set()
         self._names: list[str] = []
         self._cgroup: Cgroup | None = None
@@ -158,8 +160,10 @@ class _Keeper:
 
     def _keep(self, program: int, limits: dict[str, float] | None) -> Farewell:
         self._program = program
+        if limits:
+            _go_before_others()
         if limits is not None:
-            self._meter = Meter(os.getpid(), limits, self._cgroup)
+            self._meter = Meter(os.getpid(), program, limits, self._cgroup)
         self._poll = select.poll()
         self._poll.register(self._runner, select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
@@ -204,14 +208,16 @@ class _Keeper:
     def _bury(self) -> bool:
         """Reap the dead and report the program's end; False when no process is left."""
         wait_status = None
-        while True:
+        is_anybody_left = True
+        self._are_more_dead = True
+        for _ in range(MAX_BURIED):  # a fork bomb dies faster than we can bury
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 is_anybody_left = False
                 break
             if pid == 0:
-                is_anybody_left = True
+                self._are_more_dead = False
                 break
             if os.WIFSTOPPED(status):
                 if pid == self._program:
@@ -234,13 +240,15 @@ class _Keeper:
         if meter.present:
             # of a kept interpreter only what it has started since is killed: the state is its own
             if passed:
-                process_tree.strike(os.getpid(), kept=meter.present)
+                process_tree.strike(os.getpid(), kept=meter.present, sessions=meter.sessions)
         elif passed and passed != ["cpu_s"]:
             self._is_sweeping = True
 
     def _watch(self, limits: dict[str, float], soft_limits: dict[int, int]) -> None:
         """Measure what the program takes from now on, and lower what its processes may."""
-        self._meter = Meter(os.getpid(), limits, reaped_seconds=self._cpu_seconds, growth=True)
+        self._meter = Meter(
+            os.getpid(), self._program, limits, reaped_seconds=self._cpu_seconds, growth=True
+        )
         for pid in self._meter.present:
             for which, value in soft_limits.items():
                 if which == resource.RLIMIT_DATA:
@@ -275,7 +283,9 @@ class _Keeper:
         self.say("used", meter.cpu_seconds, meter.peak_bytes)
 
     def _strike(self) -> None:
-        hit = process_tree.strike(os.getpid())
+        if self._cgroup is not None:
+            self._cgroup.kill()
+        hit = process_tree.strike(os.getpid(), sessions=(os.getpid(), self._program))
         if self._wait_status is not None:
             fresh = [one for one in hit if one.pid not in self._struck]
             self._names += [f"{one.name} ({one.pid})" for one in fresh]
@@ -289,11 +299,13 @@ class _Keeper:
 
     def _hear(self) -> None:
         """Wait for the end of a child, a message, or the time of the next strike or look."""
-        pause_ms = None
+        pause_ms: float | None = None
         next_at = self._meter.look_at if self._meter is not None else None
         if self._is_sweeping:
             next_at = self._strike_at
-        if next_at is not None:
+        if self._are_more_dead:
+            pause_ms = 0.0
+        elif next_at is not None:
             pause_ms = max(0.0, next_at - time.monotonic()) * 1000 + 1
         ready = dict(self._poll.poll(pause_ms))
         if self._wake_fd in ready:
@@ -341,6 +353,15 @@ class _Keeper:
             return
         for process in targets:
             process_tree.send_signal(process, number)
+
+
+def _go_before_others() -> None:
+    """Or a program with a thousand processes is not stopped before it has ten thousand."""
+    try:
+        first = os.sched_param(1)
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, first)
+    except OSError:  # only root may
+        return
 
 
 def _data_bytes(pid: int) -> int:

@@ -67,14 +67,20 @@ class TreeEnd(msgspec.Struct, frozen=True):
 class Spawned:
     """A started program, as its keeper tells of it."""
 
-    def __init__(self, keeper: socket.socket, what: str, on_stopped: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        keeper: socket.socket,
+        what: str,
+        on_stopped: Callable[[int], None],
+        on_limit: Callable[[str], None],
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._keeper = keeper
         self._what = what
         self._on_stopped = on_stopped
         self._looks: list[asyncio.Future[Waiting]] = []
         self._watches: list[asyncio.Future[Used]] = []
-        self.on_limit: Callable[[str], None] = lambda _: None
+        self.on_limit = on_limit
         """Called with each limit that it goes beyond."""
         self.pid = 0
         self.started: asyncio.Future[None] = self._loop.create_future()
@@ -226,6 +232,7 @@ class Launcher:
         terminal: int | None,
         budget: Budget | None = None,
         on_stopped: Callable[[int], None] = lambda _: None,
+        on_limit: Callable[[str], None] = lambda _: None,
     ) -> Spawned:
         """Start a program in a session of its own.
 
@@ -235,6 +242,7 @@ class Launcher:
             terminal: which of the numbers becomes its controlling terminal.
             budget: what it may use; None: it is not measured before `Spawned.watch`.
             on_stopped: called with each signal that stops it, as Ctrl-Z does.
+            on_limit: called with each limit that it goes beyond.
 
         Raises:
             LaunchError: not found, not executable, no such directory, no memory.
@@ -253,7 +261,7 @@ class Launcher:
         ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with keepers, _payload(spec) as payload:
             ours.setblocking(False)
-            spawned = Spawned(ours, words[0], on_stopped)
+            spawned = Spawned(ours, words[0], on_stopped, on_limit)
             fds = [keepers.fileno(), payload, *(fd for _, fd in descriptors)]
             await self._send(marshal.dumps(("spawn", len(fds))), fds)
         await spawned.until_started()

@@ -39,6 +39,7 @@ class Meter:
     """Measures what is below `root` from now on.
 
     Args:
+        program: what `root` has started; one of both leads the session.
         limits: `cpu_s`, `memory_bytes` and `processes`, which counts threads, too.
         reaped_seconds: the processor time of those that `root` has waited for.
         growth: of a tree that was there before only what it takes from now on counts.
@@ -47,6 +48,7 @@ class Meter:
     def __init__(
         self,
         root: int,
+        program: int,
         limits: Limits,
         cgroup: Cgroup | None = None,
         *,
@@ -57,6 +59,7 @@ class Meter:
         self.passed: list[str] = []
         self.peak_bytes = 0
         self.present: frozenset[int] = frozenset()
+        self.sessions = (root, program)
         self._root = root
         self._cgroup = cgroup
         self._waited_seconds = self._seen_seconds = self._gone_seconds = 0.0
@@ -80,9 +83,9 @@ class Meter:
 
     def look(self, reaped_seconds: float) -> list[str]:
         """Measure; the limits that are passed now and were not before."""
-        began = time.monotonic()
+        began = time.thread_time()
         self._measure(reaped_seconds)
-        self._plan(time.monotonic() - began)
+        self._plan(time.thread_time() - began)
         return self._newly_passed(self.peak_bytes - self._base_bytes)
 
     def end(self, reaped_seconds: float, largest_bytes: int, floor_bytes: int) -> list[str]:
@@ -123,10 +126,14 @@ class Meter:
 
     def _measure(self, reaped_seconds: float) -> list[int]:
         cgroup = self._cgroup
-        processes = process_tree.descendants(self._root) if cgroup is None else cgroup.processes()
-        self._tasks = sum(one.threads for one in processes)
-        if cgroup is not None and "pids" in cgroup.controllers:
-            self._tasks = 0  # the kernel refuses more
+        tasks = 0
+        if cgroup is None:
+            processes = process_tree.descendants(self._root, sessions=self.sessions)
+        else:
+            # where the kernel counts them it refuses more
+            tasks = 0 if "pids" in cgroup.controllers else cgroup.tasks()
+            processes = cgroup.processes()
+        self._tasks = tasks if cgroup is not None else sum(one.threads for one in processes)
         waited = reaped_seconds + sum(one.cpu_ticks for one in processes) / TICKS_PER_SECOND
         if cgroup is not None:
             waited = cgroup.cpu_seconds()
@@ -167,7 +174,8 @@ def _memory_of(processes: list[Process], known_bytes: int) -> int:
     resident = sum(one.resident_pages for one in processes) * PAGE_BYTES
     if resident <= known_bytes or len(processes) < 2:
         return resident
-    return sum(_share_of(one) for one in processes)
+    # twice: who forks while the shares are read is counted with its child's share, too
+    return min(sum(_share_of(one) for one in processes) for _ in range(2))
 
 
 def _share_of(process: Process) -> int:

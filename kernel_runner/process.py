@@ -194,6 +194,7 @@ class Program:
         signals: list[str],
         budget: Budget | None = None,
         on_stopped: Callable[[int], None] = lambda _: None,
+        on_limit: Callable[[str], None] = lambda _: None,
     ) -> "Program":
         """Start `argv` on these streams; on failure they are closed.
 
@@ -212,6 +213,7 @@ class Program:
                 terminal=program_streams.terminal,
                 budget=budget,
                 on_stopped=on_stopped,
+                on_limit=on_limit,
             )
         except BaseException:
             program_streams.close()
