@@ -336,14 +336,7 @@ class BaseRunner(ABC):
                     log.info("ended with the program: %s", ", ".join(tree.swept))
         finally:
             # also when the runner stops: the finish tells how the program ended
-            if program.tree is not None:
-                task.add_usage(program.tree.cpu_seconds, program.tree.max_rss_bytes)
-                for name in program.tree.refused:
-                    task.note_limit(name)
-            if program.exit is not None:
-                task.signal, task.exit_code = program.exit.signal, program.exit.exit_code
-                if task.signal == signal.SIGXFSZ and task.limits.file_bytes is not None:
-                    task.note_limit("file_bytes")
+            task.add_program(program.exit, program.tree)
         return task.exit_code
 
 

@@ -34,7 +34,7 @@ from kernel_runner.outbox import Outbox
 from kernel_runner.task import Task
 from kernel_runner.task_queue import QueueFull, TaskQueue
 
-FEATURES: Final = ("batch", "query", "input", "files", "tty", "cancel")
+FEATURES: Final = ("batch", "query", "input", "files", "tty", "cancel", "limits")
 
 log = logging.getLogger(__name__)
 

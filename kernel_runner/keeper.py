@@ -19,8 +19,9 @@ import time
 
 from kernel_runner import process_tree
 from kernel_runner.cgroup import Cgroup
-from kernel_runner.meter import PAGE_BYTES, Meter
+from kernel_runner.meter import Meter
 from kernel_runner.program_start import start
+from kernel_runner.soft_limits import SoftLimits
 from kernel_runner.waiting import Input
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
@@ -126,7 +127,7 @@ class _Keeper:
         self._names: list[str] = []
         self._cgroup: Cgroup | None = None
         self._meter: Meter | None = None
-        self._old_limits: list[tuple[int, int, tuple[int, int]]] = []
+        self._soft_limits = SoftLimits()
 
     def carry_out(self, fds: Sequence[int], ignored_signals: Sequence[int]) -> Farewell:
         """Start a program and serve the runner until none of its processes is left."""
@@ -249,32 +250,13 @@ class _Keeper:
         self._meter = Meter(
             os.getpid(), self._program, limits, reaped_seconds=self._cpu_seconds, growth=True
         )
-        for pid in self._meter.present:
-            for which, value in soft_limits.items():
-                if which == resource.RLIMIT_DATA:
-                    value += _data_bytes(pid)
-                self._lower(pid, which, value)
+        self._soft_limits.lower(self._meter.present, soft_limits)
         self.say("watched")
-
-    def _lower(self, pid: int, which: int, value: int) -> None:
-        try:
-            soft, hard = resource.prlimit(pid, which)
-            if hard != resource.RLIM_INFINITY:
-                value = min(value, hard)
-            resource.prlimit(pid, which, (value, hard))
-        except (OSError, ValueError):  # it has ended, or belongs to another user
-            return
-        self._old_limits.append((pid, which, (soft, hard)))
 
     def _unwatch(self) -> None:
         """Tell what it took; its processes may again what they might before."""
         meter, self._meter = self._meter, None
-        while self._old_limits:
-            pid, which, old = self._old_limits.pop()
-            try:
-                resource.prlimit(pid, which, old)
-            except (OSError, ValueError):
-                continue
+        self._soft_limits.restore()
         if meter is None:
             self.say("used", 0.0, 0)
             return
@@ -362,15 +344,6 @@ def _go_before_others() -> None:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, first)
     except OSError:  # only root may
         return
-
-
-def _data_bytes(pid: int) -> int:
-    """What counts for RLIMIT_DATA of it now."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123
-            return int(file.read().split()[5]) * PAGE_BYTES
-    except OSError:
-        return 0
 
 
 def _signal_at_least(program: int, number: int, scope: str) -> None:

@@ -100,7 +100,7 @@ class Meter:
         if self._cgroup is not None:
             self._waited_seconds = max(self._waited_seconds, self._cgroup.cpu_seconds())
             self.peak_bytes = max(self.peak_bytes, self._cgroup.peak_bytes())
-            if self._cgroup.was_out_of_memory():
+            if "memory_bytes" in self.limits and self._cgroup.was_out_of_memory():
                 peak = self.peak_bytes = max(self.peak_bytes, int(self.limits["memory_bytes"]) + 1)
         self._tasks = 0
         return self._newly_passed(max(peak, largest_bytes if largest_bytes > floor_bytes else 0))

@@ -1,25 +1,22 @@
-"""One request from the queue to its finish: its events, its input, its clock, how it ends."""
+"""One request from the queue to its finish: its events, its clock, how it ends."""
 
-import asyncio
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from operator import methodcaller
 from typing import Protocol
 
 from kernel_runner.errors import (
     NEVER_RAN,
-    InputFull,
     NoProgram,
-    NoPrompt,
     NoSignal,
     NotNow,
     Reason,
     TaskError,
 )
 from kernel_runner.lane import Session
+from kernel_runner.launcher import Exit, TreeEnd
 from kernel_runner.limit_words import REASONS, sentence, size
 from kernel_runner.limits import OutputCut, WallClock
 from kernel_runner.messages import events
@@ -30,7 +27,7 @@ from kernel_runner.messages.commands import (
     SendSignal,
 )
 from kernel_runner.messages.options import Limits, TaskOptions
-from kernel_runner.streams import MAX_INPUT_BYTES, InputSide
+from kernel_runner.task_input import TaskInput
 
 
 class Activity(Protocol):
@@ -114,7 +111,7 @@ class Task:
         return self._clock
 
     @property
-    def input(self) -> "TaskInput":
+    def input(self) -> TaskInput:
         if self._input is None:
             self._input = TaskInput(self)
         return self._input
@@ -222,6 +219,17 @@ class Task:
         if name not in self.limits_hit:
             self.limits_hit.append(name)
 
+    def add_program(self, exited: Exit | None, end: TreeEnd | None) -> None:
+        """A program of it has ended, as far as is known."""
+        if end is not None:
+            self.add_usage(end.cpu_seconds, end.max_rss_bytes)
+            for name in end.refused:
+                self.note_limit(name)
+        if exited is not None:
+            self.signal, self.exit_code = exited.signal, exited.exit_code
+            if exited.signal == signal.SIGXFSZ and self.limits.file_bytes is not None:
+                self.note_limit("file_bytes")
+
     def stop(self) -> events.Usage:
         """The task has ended; what it took."""
         self.clock.stop()
@@ -256,112 +264,8 @@ class Task:
         return "; ".join(known) or None
 
 
-class TaskInput:
-    """Who may feed the task, and when: its `stdin` option."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._side: InputSide | None = None
-        self._resume_clock: Callable[[], None] | None = None
-        self._early: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._ended = False
-        self.fed = asyncio.Event()
-        """Set whenever input came: whoever waited for it goes on."""
-
-    @property
-    def prompt_open(self) -> bool:
-        """Whether the client was asked for input and has not sent any yet."""
-        return self._resume_clock is not None
-
-    def connect(self, side: InputSide) -> None:
-        """A program takes input from now on."""
-        self._side = side
-        options = self._task.options
-        if options.stdin_bytes is not None:
-            side.feed(options.stdin_bytes)
-        for data, taken in self._early:
-            side.feed(data).add_done_callback(partial(_resolve, taken))
-        self._early.clear()
-        if self._ended or not self._takes_input:
-            side.end()
-
-    def disconnect(self) -> None:
-        """The program has ended; a prompt of its has, too."""
-        self._side = None
-        self.close_prompt()
-
-    def open_prompt(self, *, certain: bool, is_password: bool) -> None:
-        """The program waits for input and there is none: ask the client, off the clock."""
-        if self.prompt_open or self._side is None:
-            return
-        if self._ended or not self._takes_input:
-            self._side.end()
-            return
-        self._resume_clock = self._task.clock.pause()
-        self._task.post(events.WaitingInput(is_password, certain))
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether the program reads keys itself, Ctrl-C among them."""
-        return self._side is not None and self._side.is_raw()
-
-    def close_prompt(self) -> None:
-        if self._resume_clock is not None:
-            resume, self._resume_clock = self._resume_clock, None
-            resume()
-
-    def feed(self, data: bytes) -> asyncio.Future[None]:
-        """Give input to the program; done when the kernel took it.
-
-        Raises:
-            NoPrompt: nothing waits for input, and this task does not take it before.
-            InputFull: too much waits already.
-        """
-        self._check_welcome()
-        self.close_prompt()
-        self.fed.set()
-        if self._side is not None:
-            return self._side.feed(data)
-        waiting = sum(len(piece) for piece, _ in self._early)
-        if waiting and waiting + len(data) > MAX_INPUT_BYTES:
-            raise InputFull(f"{waiting} bytes of input wait already; send on after an ok")
-        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._early.append((data, taken))
-        return taken
-
-    def end(self) -> None:
-        """End the input; raises `NoPrompt` as `feed` does."""
-        self._check_welcome()
-        self.close_prompt()
-        self.fed.set()
-        self._ended = self._task.options.stdin == "stream"
-        if self._side is not None:
-            self._side.end()
-
-    def drop_early(self) -> None:
-        """The task has ended: what no program took will be taken by none."""
-        for _, taken in self._early:
-            _resolve(taken, None)
-        self._early.clear()
-
-    def _check_welcome(self) -> None:
-        if not self._takes_input:
-            raise NoPrompt("this task was given its input with the request")
-        if self._task.options.stdin == "prompt" and not self.prompt_open:
-            raise NoPrompt("no program waits for input; it was not kept for a later prompt")
-
-    @property
-    def _takes_input(self) -> bool:
-        return self._task.options.stdin != "none" and self._task.options.stdin_bytes is None
-
-
 def _signal_of(name: str) -> signal.Signals:
     try:
         return signal.Signals["SIG" + name.upper().removeprefix("SIG")]
     except KeyError:
         raise NoSignal(name) from None
-
-
-def _resolve(taken: asyncio.Future[None], _: object) -> None:
-    if not taken.done():
-        taken.set_result(None)

@@ -25,9 +25,10 @@ async def kernel(
         runner(tmp_path, "python", *request.param) as started,
         connected(started) as client,
     ):
+        pid = (await client.status())["pid"]
         yield started, client
     folder = own_folder()
-    assert folder is None or list(Path(folder).glob(f"kernel-runner-{started.process.pid}-*")) == []
+    assert folder is None or list(Path(folder).glob(f"kernel-runner-{pid}-*")) == []
 
 
 async def run(client: Client, program: str, **fields: object) -> Heard:

@@ -10,9 +10,9 @@ from typing import Final
 from kernel_runner import prompts, streams
 from kernel_runner.errors import NEVER_RAN, InterpreterDied, LaunchError
 from kernel_runner.langs import _bodies
+from kernel_runner.langs._cell_meter import LONG_SECONDS, CellMeter
 from kernel_runner.langs._frames import Frame, FrameReader, MalformedFrame, encode
-from kernel_runner.launcher import Argv, Budget, Launcher, Used
-from kernel_runner.limits import budget_of
+from kernel_runner.launcher import Argv, Launcher
 from kernel_runner.messages import events
 from kernel_runner.process import STEP_SECONDS, Flow, Program, Streams
 from kernel_runner.task import Task
@@ -22,8 +22,6 @@ EVENT_FD: Final = 4
 READY_SECONDS: Final = 30.0
 BEGIN_SECONDS: Final = 0.1
 """By then a driver has begun the cell that it was told to run."""
-LONG_SECONDS: Final = 0.1
-"""A cell that runs for longer is measured from outside, even if it has no limits."""
 MAX_EARLY_BYTES: Final = 1 << 20
 """What an interpreter may print before its first cell; then it has to wait for that."""
 
@@ -50,7 +48,6 @@ class Driver:
         self._early: list[tuple[events.StreamName, bytes]] = []
         self._early_bytes = 0
         self._on_first_cell: list[Callable[[], None]] = []
-        self._is_watched = False
         self.alive = False
 
     @classmethod
@@ -106,6 +103,7 @@ class Driver:
         except LaunchError:
             self._commands.close()
             raise
+        self.meter = CellMeter(self._program.spawned)
         self.alive = True
         self._program.spawned.exited.add_done_callback(lambda _: self._lost())
 
@@ -130,24 +128,6 @@ class Driver:
 
     # One cell ---------------------------------------------------------------------------------
 
-    async def watch(self, task: Task) -> None:
-        """Have limits hold from now on that `task` has; `run` or `unwatch` ends it."""
-        budget = budget_of(task.limits)
-        if budget.watched or budget.rlimits:
-            await self._watch(task, budget)
-
-    def _watch(self, task: Task, budget: Budget) -> asyncio.Future[Used]:
-        self._is_watched = True
-        self._program.spawned.on_limit = task.pass_limit
-        return self._program.spawned.watch(budget)
-
-    async def unwatch(self) -> Used:
-        """What was used since `watch`."""
-        if not self._is_watched:
-            return 0.0, 0
-        self._is_watched = False
-        return await self._program.spawned.unwatch()
-
     async def run(self, code: str, task: Task) -> int:
         """Run one cell as `task`; its exit code.
 
@@ -164,8 +144,7 @@ class Driver:
         watcher = prompts.Watcher(
             self._program.spawned, side, task.input, lambda: self._streams.last_output
         )
-        if not self._is_watched:
-            self._timers.append(self._loop.call_later(LONG_SECONDS, self._watch, task, Budget()))
+        self._timers.append(self._loop.call_later(LONG_SECONDS, self.meter.begin_late, task))
         try:
             self._told_at = self._loop.time()
             self._tell(Frame("code", code.encode(errors="surrogatepass")))
@@ -175,7 +154,7 @@ class Driver:
             self._done = None
             while self._timers:
                 self._timers.pop().cancel()
-            cpu_seconds, max_rss_bytes = await self.unwatch()
+            cpu_seconds, max_rss_bytes = await self.meter.end()
             task.add_usage(max(cpu_seconds - task.cpu_seconds, 0.0), max_rss_bytes)
             self._streams.read_normally()
             if self.alive:

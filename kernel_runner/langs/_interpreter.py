@@ -70,7 +70,7 @@ class InterpreterRunner(ScriptRunner):
             raise BadOptions(f"{unusable}: for programs; in a query the code itself sets these")
         driver = await self._driver_for(task)
         try:
-            await driver.watch(task)
+            await driver.meter.begin(task)
             task.check_interrupted()
             task.begin(driver)
             return await driver.run(code, task)
@@ -80,7 +80,7 @@ class InterpreterRunner(ScriptRunner):
             self._start()
             raise
         finally:
-            await driver.unwatch()
+            await driver.meter.end()
             task.activity = None
             task.input.disconnect()
 
