@@ -19,7 +19,7 @@ import time
 
 from kernel_runner import process_tree
 from kernel_runner.cgroup import Cgroup
-from kernel_runner.meter import Meter
+from kernel_runner.meter import Meter, go_before_others
 from kernel_runner.program_start import start
 from kernel_runner.soft_limits import SoftLimits
 from kernel_runner.waiting import Input
@@ -162,7 +162,7 @@ class _Keeper:
     def _keep(self, program: int, limits: dict[str, float] | None) -> Farewell:
         self._program = program
         if limits:
-            _go_before_others()
+            go_before_others()
         if limits is not None:
             self._meter = Meter(os.getpid(), program, limits, self._cgroup)
         self._poll = select.poll()
@@ -335,15 +335,6 @@ class _Keeper:
             return
         for process in targets:
             process_tree.send_signal(process, number)
-
-
-def _go_before_others() -> None:
-    """Or a program with a thousand processes is not stopped before it has ten thousand."""
-    try:
-        first = os.sched_param(1)
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, first)
-    except OSError:  # only root may
-        return
 
 
 def _signal_at_least(program: int, number: int, scope: str) -> None:
