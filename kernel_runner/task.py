@@ -4,8 +4,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from operator import methodcaller
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from kernel_runner.errors import (
     NEVER_RAN,
@@ -185,11 +184,7 @@ class Task:
             NoTerminal: it has none.
             NoSignal: there is no such signal.
         """
-        match command:
-            case SendSignal(name=name):
-                call = methodcaller("send_signal", _signal_of(name))
-            case Resize(rows=rows, cols=cols):
-                call = methodcaller("resize", rows, cols)
+        call = _call_of(command)
         if self.program is not None:
             call(self.program)
         elif self.activity is None:
@@ -262,6 +257,17 @@ class Task:
         """Of the limits that were hit while it went on, a sentence."""
         known = [sentence(name, getattr(self.limits, name)) for name in self.limits_hit]
         return "; ".join(known) or None
+
+
+def _call_of(command: ProgramCommand) -> Callable[[Controls], None]:
+    match command:
+        case SendSignal(name=name):
+            number = _signal_of(name)
+            return lambda program: program.send_signal(number)
+        case Resize(rows=rows, cols=cols):
+            return lambda program: program.resize(rows, cols)
+        case _:
+            assert_never(command)
 
 
 def _signal_of(name: str) -> signal.Signals:
