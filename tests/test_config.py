@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from kernel_runner import config
-from kernel_runner.config import Config, is_loopback
+from kernel_runner.addresses import is_loopback
+from kernel_runner.config import Config
 from kernel_runner.errors import ConfigError
 
 EXAMPLES: dict[str, tuple[str, tuple[str, str, str]]] = {
