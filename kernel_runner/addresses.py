@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -73,7 +74,8 @@ def make_private(folder: Path) -> None:
         status = folder.lstat()
     except OSError as error:
         raise ConfigError([f"session: {folder}: {error.strerror}; give an address"]) from error
-    if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
+    is_folder = stat.S_ISDIR(status.st_mode)  # a link is none
+    if not is_folder or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise ConfigError(
             [f"session: {folder} is open to others; remove it, or give another address"]
         )
