@@ -26,8 +26,8 @@ WRONG = ("no key", "unknown client", "another runner's")
 @pytest.fixture
 def made(tmp_path: Path) -> Path:
     """Keys of a runner, and of another one; `unknown.key` is of no client of the first."""
-    for folder in ("keys", "other"):
-        assert command("keygen", folder, cwd=tmp_path).returncode == 0
+    for name in ("keys", "other"):
+        assert command("keygen", name, cwd=tmp_path).returncode == 0
     folder = tmp_path / "keys"
     assert command("keygen", "keys", "--client", "unknown", cwd=tmp_path).returncode == 0
     (folder / "clients" / "unknown.pub").unlink()

@@ -16,8 +16,8 @@ examples:
   kernel-runner keygen keys --client ada --client bob
   kernel-runner keygen others --json
 
-Without --client there is one client, of the name client.  Where the folder has a server.pub, only
-clients are added.  So a client can make its key on its own machine: copy server.pub there, and
+Without --client there is one client, of the name client.  With it, and a server.pub in the folder,
+only clients are added.  So a client can make its key on its own machine: copy server.pub there, and
 clients/NAME.pub back.  The runner reads its keys when it starts.
 """
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
