@@ -10,6 +10,7 @@ from kernel_runner.channels.admission import Admission
 from kernel_runner.channels.agent import AgentChannel
 from kernel_runner.channels.session import SessionChannel
 from kernel_runner.config import Config
+from kernel_runner.zsocket import end_context
 
 
 @contextmanager
@@ -28,4 +29,4 @@ def zeromq_channels(config: Config) -> Iterator[Sequence[Channel]]:
         yield channels
     finally:
         admission.close()
-        context.term()
+        end_context(context)

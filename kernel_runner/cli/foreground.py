@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kernel_runner.cli.standard_streams import Keys, Outlet, read_input, terminal_of_program
+from kernel_runner.cli.status_line import StatusLine
 from kernel_runner.client.errors import ClientError
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.client.reply import Reply
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 CTRL_C: Final = b"\x03"
 TWICE_SECONDS: Final = 1.0
 """A second Ctrl-C within this time ends the program."""
+STUCK_SECONDS: Final = 0.2
+"""What was typed and not taken for so long keeps all that is typed after it from the program."""
 READ_ON_BYTES: Final = 256 << 10
 """How little has to be left to write before more is taken from the program."""
 ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
@@ -56,8 +59,11 @@ class Foreground:
         self._interrupted_at = -TWICE_SECONDS
         self._ended_by: signal.Signals | None = None
         self._has_stopped_it = False
+        self._fed_at = 0.0
         self._terminal_kind: TerminalKind | None = None
         self._keys = Keys() if terminal and "stdin" in terminal.streams else None
+        is_seen = terminal is not None and "stderr" in terminal.streams
+        self.status = StatusLine(self._outlets[2].write if is_seen else lambda data: None)
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -112,6 +118,7 @@ class Foreground:
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""
+        self.status.hide()
         end = "\r\n" if self._keys else "\n"
         self._outlets[2].write(f"kernel-runner: {text}{end}".encode(errors="replace"))
 
@@ -130,6 +137,7 @@ class Foreground:
     # Output -----------------------------------------------------------------------------------
 
     async def _write(self, fd: int, data: bytes) -> None:
+        self.status.hide()
         outlet = self._outlets[fd]
         outlet.write(data)
         if outlet.full:
@@ -170,9 +178,9 @@ class Foreground:
             self._loop.remove_reader(0)
             return
         if CTRL_C in data:
-            self._typed.clear()  # as a terminal does
-            if self._feeding is not None or not self._takes_input:
-                self._signal("INT")  # what was typed before is still on its way
+            if self._is_stuck():
+                self._signal("INT")  # the key would never arrive
+                self._typed.clear()
                 data = data.rpartition(CTRL_C)[2]
             self._count_interrupt()
         self._typed.append(data)
@@ -190,9 +198,15 @@ class Foreground:
         if self._takes_input and self._typed and self._feeding is None:
             self._feeding = asyncio.create_task(self._feed_typed(), name="keys")
 
+    def _is_stuck(self) -> bool:
+        """Whether what was typed before is not read: by a build, or a program that is busy."""
+        waits = self._feeding is not None and self._loop.time() - self._fed_at > STUCK_SECONDS
+        return waits or not self._takes_input
+
     async def _feed_typed(self) -> None:
         try:
             while self._typed:
+                self._fed_at = self._loop.time()
                 data = b"".join(self._typed)
                 self._typed.clear()
                 await self._feed(commands.Input(data))

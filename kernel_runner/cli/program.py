@@ -53,7 +53,8 @@ async def build_and_execute(
         kernel.send(commands.Execute("*", execute)),
     ]
     try:
-        finish = await foreground.follow(steps[0], stdout_fd=2)
+        with foreground.status.showing("building ..."):
+            finish = await foreground.follow(steps[0], stdout_fd=2)
         if finish.exit_code == 0:
             finish = await foreground.follow(steps[1], takes_input=True)
     except asyncio.CancelledError:
