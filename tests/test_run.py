@@ -64,7 +64,7 @@ def test_it_behaves_as_with_the_command_of_its_language(tmp_path: Path, name: st
     ours = run(tmp_path, "program.py", "--", "a", "-b", stdin=stdin)
 
     assert (ours.stdout, ours.stderr) == (own.stdout, own.stderr)
-    assert ours.returncode == own.returncode if own.returncode >= 0 else 128 - own.returncode
+    assert ours.returncode == (own.returncode if own.returncode >= 0 else 128 - own.returncode)
 
 
 def test_sources_are_built_and_arguments_passed_on(tmp_path: Path) -> None:
