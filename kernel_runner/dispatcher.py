@@ -209,6 +209,7 @@ class Dispatcher:
             taken.add_done_callback(lambda _: self._answer(request, events.Ok()))
 
     async def _look_up(self, command: LookUp, request: Request) -> None:
+        await self._outbox.room(request.peer)  # files are large
         try:
             answer = await look_up(self._runner, command)
         except Refusal as error:

@@ -72,10 +72,11 @@ def run(options: argparse.Namespace) -> int:
         gc.enable()
         exit_code = run_here(_program(options, language), control, watch=options.watch)
     else:
+        from kernel_runner.cli.remote import in_full
         from kernel_runner.cli.run_remote import run_there
 
         program, key_file = _program(options, language), key_file_of(options)
-        exit_code = run_there(program, options.connect, options.files, key_file)
+        exit_code = run_there(program, in_full(options.connect), options.files, key_file)
     os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
 
 
