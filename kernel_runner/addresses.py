@@ -15,7 +15,7 @@ MAX_IPC_BYTES: Final = 107
 
 
 def in_full(text: str, host: str) -> str:
-    """The address that is meant: a port alone is one of this host, a path is that of a file here."""
+    """The address that is meant: a port alone is one of this host, a path one of a file here."""
     if text.startswith("ipc://") and text != "ipc://":
         return f"ipc://{Path(text.removeprefix('ipc://')).absolute()}"
     if not text.isdecimal():

@@ -105,7 +105,7 @@ async def test_who_has_not_the_right_keys_is_told_within_the_time_it_gave(
 ) -> None:
     address = started.addresses["session"]
     telling = {
-        "no key": "wants a key",
+        "no key": "wants a key|if it is one with keys",  # whichever end is faster
         "unknown client": "does not know the key of .*unknown.key",
         "another runner's": "not the runner whose key is in .*other/client.key",
     }
