@@ -22,12 +22,11 @@ from kernel_runner.errors import (
     NotNow,
     Reason,
     SessionError,
-    WorkspaceError,
 )
 from kernel_runner.hooks import attempt
 from kernel_runner.lane import KeptSession, Session
 from kernel_runner.limits import problem_of
-from kernel_runner.look_ups import LookUp, look_up
+from kernel_runner.look_ups import LookUps
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.request import BadRequest, Peer, Request
 from kernel_runner.outbox import Outbox
@@ -45,10 +44,14 @@ class Dispatcher:
     tasks: asyncio.TaskGroup | None = None
     """Where what takes time runs; the server sets it, at once after the channels are open."""
 
-    def __init__(self, runner: BaseRunner, queue: TaskQueue, outbox: Outbox) -> None:
+    def __init__(
+        self, runner: BaseRunner, queue: TaskQueue, outbox: Outbox, *, max_body_bytes: int
+    ) -> None:
         self._runner = runner
         self._queue = queue
         self._outbox = outbox
+        self._max_body_bytes = max_body_bytes
+        self._look_ups = LookUps(runner, outbox)
         self._started_at = time.time()
         self.state: str | None = "initializing"
 
@@ -197,7 +200,7 @@ class Dispatcher:
             case commands.Acknowledge(seq=seq):
                 self._acknowledge(seq, request)
             case _:
-                self._spawn(self._look_up(command, request), command.op, request)
+                self._spawn(self._look_ups.answer(command, request), command.op, request)
 
     def _feed(self, request: Request, data: bytes | None) -> None:
         running = self._queue.current
@@ -214,16 +217,6 @@ class Dispatcher:
             return
         taken.add_done_callback(lambda _: self._answer(request, events.Ok()))
 
-    async def _look_up(self, command: LookUp, request: Request) -> None:
-        try:
-            answer = await look_up(self._runner, command)
-        except WorkspaceError as error:
-            self._refuse(request, error.code, str(error), "paths start at the work directory")
-        except KernelRunnerError as error:
-            self._refuse(request, "failed", str(error))
-        else:
-            self._answer(request, answer)
-
     def _hello(self, command: commands.Hello, request: Request) -> None:
         try:
             session = sessions.session_for(command, self._outbox)
@@ -239,6 +232,7 @@ class Dispatcher:
                 features=list(FEATURES),
                 first_seq=session.journal.first_seq,
                 next_seq=session.next_seq,
+                max_body_bytes=self._max_body_bytes,
             ),
         )
         self._outbox.take_over(session, request.peer, command.after_seq)

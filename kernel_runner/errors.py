@@ -178,9 +178,12 @@ class HookFailed(KernelRunnerError):
 class WorkspaceError(KernelRunnerError):
     """A file of the work directory could not be read, written or listed."""
 
-    def __init__(self, code: str, path: str, reason: str) -> None:
+    def __init__(
+        self, code: str, path: str, reason: str, hint: str = "paths start at the work directory"
+    ) -> None:
         super().__init__(f"{path}: {reason}")
         self.code = code
+        self.hint = hint
 
 
 class SessionError(KernelRunnerError):

@@ -84,6 +84,15 @@ class Outbox:
         lane.answer(event, request_id)
         self._drop_empty(peer, lane)
 
+    async def room(self, peer: Peer) -> None:
+        """Return when the connection has taken most of what it asked for, or is gone."""
+        if peer.builtin_session is not None:
+            lane: Lane | None = self.session_of(peer)
+        else:
+            lane = self._answers.get(peer)
+        if lane is not None:
+            await lane.room()
+
     def _lane_of(self, peer: Peer) -> Lane:
         """What is on its way to one connection beside the events of its session."""
         lane = self._answers.get(peer)
@@ -141,7 +150,9 @@ class Outbox:
         return (*self._builtin.values(), *self._sessions.values())
 
     def _drop_empty(self, peer: Peer, lane: Lane) -> None:
-        if lane.pending == 0 or lane.peer is None:
+        if lane.peer is None:
+            lane.abandon()
+        if lane.pending == 0:
             self._answers.pop(peer, None)
 
     async def flush(self) -> None:

@@ -46,6 +46,7 @@ class Server:
         ready: Awaitable[None],
         announce: Callable[[Mapping[str, str]], None],
         max_queue_length: int,
+        max_body_bytes: int,
         max_pending_bytes: int,
         spool: Spool,
     ) -> None:
@@ -55,7 +56,9 @@ class Server:
         self._announce = announce
         self._outbox = Outbox(max_pending_bytes, asyncio.get_running_loop().call_soon, spool)
         self._queue = TaskQueue(Hooks(runner).run, max_queue_length)
-        self._dispatcher = Dispatcher(runner, self._queue, self._outbox)
+        self._dispatcher = Dispatcher(
+            runner, self._queue, self._outbox, max_body_bytes=max_body_bytes
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Answer commands until `stop` is set.  No child process is left on return.

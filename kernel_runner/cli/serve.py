@@ -179,6 +179,7 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
             ready=ready,
             announce=lambda addresses: _announce(config, launcher, addresses),
             max_queue_length=config.max_queue_length,
+            max_body_bytes=config.max_body_bytes,
             max_pending_bytes=config.max_pending_bytes,
             spool=Spool.of(config.spool_dir, config.max_spool_bytes),
         )

@@ -33,7 +33,6 @@ from kernel_runner.client.errors import (
     BadAddress,
     ClientError,
     ConnectionCut,
-    FileTooLarge,
     IncompatibleRunner,
     KernelClosed,
     LocalFileError,
@@ -45,6 +44,7 @@ from kernel_runner.client.errors import (
     RunnerReplaced,
     RunnerUnreachable,
     SessionTaken,
+    TransferBroken,
 )
 from kernel_runner.client.files import Progress
 from kernel_runner.client.kernel import Kernel
@@ -61,7 +61,6 @@ __all__ = [
     "BadAddress",
     "ClientError",
     "ConnectionCut",
-    "FileTooLarge",
     "IncompatibleRunner",
     "Kernel",
     "KernelClosed",
@@ -80,6 +79,7 @@ __all__ = [
     "RunnerUnreachable",
     "SessionTaken",
     "Terminal",
+    "TransferBroken",
     "connect",
     "events",
     "launch",

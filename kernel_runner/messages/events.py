@@ -85,7 +85,9 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_co
     """A queued command ended; each gets exactly one.
 
     `exit_code` as a shell counts: 128+n for a death by signal n.  `message` says why in a
-    sentence when it did not simply complete; `signals` are the rungs that were climbed.
+    sentence when it did not simply complete; `signals` are the rungs that were climbed.  `files`
+    were made or changed in the work directory meanwhile; None is unknown, and `files_note` says why
+    it is not the whole truth.
     """
 
     body_field: ClassVar[str | None] = None
@@ -98,6 +100,8 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_co
     signals: tuple[str, ...] = ()
     message: str | None = None
     traceback: ErrorDetails | None = None
+    files: tuple[str, ...] | None = None
+    files_note: str | None = None
 
 
 class WaitingInput(Event, frozen=True):
@@ -181,6 +185,9 @@ class Welcome(Event, frozen=True):
     first_seq: int = 1
     """The oldest event that is kept."""
 
+    max_body_bytes: int = 64 << 20
+    """The largest body that the runner takes."""
+
 
 class Stopped(Event, frozen=True):
     """A signal has stopped the program, as Ctrl-Z does; ``signal`` with CONT lets it go on."""
@@ -196,12 +203,23 @@ class Superseded(Event, frozen=True):
 
 
 class File(Event, frozen=True):
-    """The content of one file."""
+    """The content of one file from `offset` on; `size` and `sha256` are those of the whole."""
 
     type = "file"
     body_field = "data"
     path: str
     data: bytes
+    offset: int = 0
+    size: int = 0
+    sha256: str | None = None
+
+
+class Part(Event, frozen=True):
+    """So many bytes of an unfinished upload are there."""
+
+    type = "part"
+    path: str
+    size: int
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -248,6 +266,7 @@ Answer: TypeAlias = (
     | Superseded
     | File
     | Files
+    | Part
     | Ok
     | Refused
 )
