@@ -81,7 +81,7 @@ def changed(before: Look, after: Look) -> Changed:
 
 
 class Watch:
-    """Tells whether anything has happened in a set of folders; where the kernel does not, always."""
+    """Tells whether anything has happened in some folders; always, where the kernel does not."""
 
     def __init__(self) -> None:
         import ctypes  # late: a start does not need it

@@ -16,6 +16,7 @@ KernelRunnerError
 │   ├── BadOptions
 │   ├── LaunchError
 │   └── InterpreterDied
+├── RunnerBroken           too much has gone wrong to go on
 ├── HookFailed             the language failed to answer what is served at once
 ├── WorkspaceError         a file name that leads out of the work directory, or no such file
 ├── SessionError           a session or an event that there is not
@@ -169,6 +170,10 @@ class InterpreterDied(TaskError):
             f"the {name} interpreter {how}; its state is lost, the next task gets a new one"
         )
         self.exit_code = exit_code
+
+
+class RunnerBroken(KernelRunnerError):
+    """The runner ends, since going on would be worse; the log has what went wrong."""
 
 
 class HookFailed(KernelRunnerError):

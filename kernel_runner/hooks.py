@@ -47,16 +47,6 @@ async def attempt(hook: Awaitable[Answer], name: str) -> Answer:
         raise HookFailed(f"{type(error).__name__}: {error}") from error
 
 
-def attempt_now(call: Callable[[], None], what: str) -> BaseException | None:
-    """Make a call that has to come back; what it raised, which the log has, or None."""
-    try:
-        call()
-    except Exception as error:
-        log.error("%s failed", what, exc_info=error)
-        return error
-    return None
-
-
 class Hooks:
     """Runs one task at a time; never raises but when it is cancelled."""
 
@@ -184,8 +174,10 @@ class Hooks:
 def _is_ending(error: BaseException) -> bool:
     """Whether the runner stops; else it was a hook that raised even this."""
     current = asyncio.current_task()
-    is_cancelled = isinstance(error, asyncio.CancelledError) and current is not None
-    return isinstance(error, GeneratorExit) or (is_cancelled and current.cancelling() > 0)
+    is_cancelled = current is not None and current.cancelling() > 0
+    return isinstance(error, GeneratorExit) or (
+        isinstance(error, asyncio.CancelledError) and is_cancelled
+    )
 
 
 class Skipped(TaskError):
