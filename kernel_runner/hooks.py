@@ -55,6 +55,9 @@ class Hooks:
         self._folder = Folder(runner.workspace.root)
         self._failed_builds: OrderedDict[tuple[str, str], None] = OrderedDict()
 
+        self.stopping = False
+        """Set before it is cancelled: hooks cancel themselves, and swallow that they are."""
+
     def close(self) -> None:
         self._folder.close()
 
@@ -74,6 +77,8 @@ class Hooks:
                 finish = self._finish(task, task.exit_code, "cancelled", STOPPED)
             task.post(finish)
             self._runner.assign(None)
+        if self.stopping:
+            raise asyncio.CancelledError
 
     async def _look(self, task: Task) -> Look | None:
         """The work directory as it is now, if it is of interest."""
@@ -95,10 +100,11 @@ class Hooks:
         except TaskError as error:
             return self._finish(task, error.exit_code, error.reason, str(error))
         except BaseException as error:
-            if _is_ending(error):
+            if self.stopping or isinstance(error, GeneratorExit):
                 if task.end_reason != "crashed":
                     task.end_reason, task.message = "cancelled", task.message or STOPPED
                 raise
+            _uncancel()
             name = self._runner.name
             log.error("the %s runner failed on %s", name, task.command.op, exc_info=error)
             return self._finish(task, 1, "crashed", f"{type(error).__name__}: {error}")
@@ -178,6 +184,13 @@ def _is_ending(error: BaseException) -> bool:
     return isinstance(error, GeneratorExit) or (
         isinstance(error, asyncio.CancelledError) and is_cancelled
     )
+
+
+def _uncancel() -> None:
+    """A hook has cancelled itself: what runs it has not been."""
+    current = asyncio.current_task()
+    while current is not None and current.cancelling():
+        current.uncancel()
 
 
 class Skipped(TaskError):

@@ -14,7 +14,7 @@ from kernel_runner.base import BaseRunner
 from kernel_runner.bugs import Bugs
 from kernel_runner.channels import Channel
 from kernel_runner.dispatcher import Dispatcher
-from kernel_runner.errors import KernelRunnerError
+from kernel_runner.errors import KernelRunnerError, RunnerBroken
 from kernel_runner.hooks import Hooks, attempt
 from kernel_runner.journal import Spool
 from kernel_runner.logs import LogStream
@@ -90,14 +90,23 @@ class Server:
             "idle sessions": self._end_idle_sessions(),
             "bugs": bugs.too_many(),
         }
+
+        def tell(error: Exception) -> None:
+            self._hooks.stopping = True
+            bugs.crash(error)
+
         async with asyncio.TaskGroup() as tasks:
             started = [
-                tasks.create_task(reported(work, bugs.crash), name=name)
-                for name, work in stages.items()
+                tasks.create_task(reported(work, tell), name=name) for name, work in stages.items()
             ]
             stopped = tasks.create_task(stop.wait(), name="stop")
-            await asyncio.wait({started[0], stopped}, return_when=asyncio.FIRST_COMPLETED)
-            self._dispatcher.state = "stopping"
+            try:
+                await asyncio.wait({started[0], stopped}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._dispatcher.state = "stopping"
+                self._hooks.stopping = True
+            if not stop.is_set():
+                raise RunnerBroken("the queue has ended by itself")
             for task in (*started, stopped):
                 task.cancel()
 

@@ -79,13 +79,13 @@ class Workspace:
             try:
                 fd = os.open(leaf, flags, dir_fd=folder)
             except FileNotFoundError:
+                _check_offset(name, 0, offset)
                 _check_parts(folder, name)
-                fd = os.open(leaf, flags | os.O_CREAT, _mode(executable=executable), dir_fd=folder)
+                mode = _mode(executable=executable)
+                fd = os.open(leaf, flags | os.O_CREAT, mode, dir_fd=folder)
             with os.fdopen(fd, "wb") as file:
                 size = _size_of(fd, name)
-                if offset > size:
-                    text = f"{size} bytes of this upload are here, so it cannot go on at {offset}"
-                    raise WorkspaceError("bad-offset", name, text, f"go on at {size}")
+                _check_offset(name, size, offset)
                 file.seek(offset)
                 file.write(data)
             return max(size, offset + len(data))
@@ -189,6 +189,12 @@ def part_of(name: str, digest: str) -> tuple[str, str]:
 def is_part(name: str) -> bool:
     """Whether a file of this name is not there as a whole yet."""
     return name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX)
+
+
+def _check_offset(name: str, size: int, offset: int) -> None:
+    if offset > size:
+        text = f"{size} bytes of this upload are here, so it cannot go on at {offset}"
+        raise WorkspaceError("bad-offset", name, text, f"go on at {size}")
 
 
 def _check_parts(folder: int, name: str) -> None:

@@ -18,7 +18,7 @@ from kernel_runner.base import Host
 from kernel_runner.cli import COMMANDS, PROGRAM
 from kernel_runner.cli.command_line import reported
 from kernel_runner.config import Config
-from kernel_runner.errors import BrokenLanguage, ConfigError, UnknownLanguage
+from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
@@ -146,7 +146,10 @@ def _advice_for(word: str) -> str | None:
 def _run(config: Config, control: socket.socket, stdin_fd: int | None) -> int:
     logs.to_stderr(logging.DEBUG if config.debug else logging.WARNING)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, control, stdin_fd))
+        try:
+            runner.run(_serve(config, control, stdin_fd))
+        except SystemExit as error:  # of a language, in a callback: nobody here means that
+            raise RunnerBroken("something in it called exit") from error
     return 0
 
 
