@@ -6,10 +6,11 @@ The kernel is kept between the calls, so what one call defines is there in the n
 import asyncio
 import base64
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 from kernel_runner import Kernel, launch
-from kernel_runner.client import events
+from kernel_runner.client import RequestRefused, events
 
 MAX_BYTES = 2_000
 WALL_SECONDS = 10.0
@@ -28,7 +29,8 @@ async def run_code(kernel: Kernel, code: str) -> Sequence[Part]:
                 printed += event.data
                 if len(printed) > MAX_BYTES:
                     is_stopped = True
-                    await kernel.interrupt()
+                    with suppress(RequestRefused):  # it has just ended
+                        await reply.interrupt()
             case events.Media():
                 pictures += pictures_in(event)
             case events.Finished(reason=reason) if reason not in ("completed", "error"):

@@ -42,8 +42,8 @@ class Host(msgspec.Struct, frozen=True):
 
     `env` is the environment of programs, `scratch` a private folder that goes with the runner,
     `runtime_path` the interpreter or compiler to use instead of the one on the PATH.
-    `batch_only`: no query will come, so no interpreter is kept ready.  `stdin_fd`: what programs
-    read when their request says `stream`, instead of input from the client.
+    `batch_only`: no query will come, so no interpreter is kept ready.  `own_streams`: descriptors
+    that programs get as they are, by their number there, when their request says `stream`.
     """
 
     launcher: Launcher
@@ -52,7 +52,7 @@ class Host(msgspec.Struct, frozen=True):
     env: Mapping[str, str]
     runtime_path: Path | None = None
     batch_only: bool = False
-    stdin_fd: int | None = None
+    own_streams: Mapping[int, int] = {}
 
 
 class BaseRunner(ABC):
@@ -288,16 +288,16 @@ class BaseRunner(ABC):
     def _streams(self, output: OutputKind) -> Streams:
         options = self.task.options
         streams = Streams(_flow_to(self.task))
+        for number, fd in self.host.own_streams.items() if options.stdin == "stream" else ():
+            streams.give(os.dup(fd), number)
         match options.tty:
             case Terminal():
                 streams.open_terminal(options.tty)
                 output = "pipes"
             case False:
                 output = "pipes"
-        if streams.terminal == 0:
+        if streams.gives(0):
             pass
-        elif options.stdin == "stream" and self.host.stdin_fd is not None:
-            streams.give(os.dup(self.host.stdin_fd), 0)
         elif options.stdin == "stream" or options.stdin_bytes is not None:
             streams.open_input("pipe")
         else:

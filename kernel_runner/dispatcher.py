@@ -18,9 +18,8 @@ from kernel_runner.errors import (
     KernelRunnerError,
     NoProgram,
     NoPrompt,
-    NotNow,
     Reason,
-    SessionError,
+    Refusal,
 )
 from kernel_runner.hooks import attempt
 from kernel_runner.lane import KeptSession, Session
@@ -65,7 +64,10 @@ class Dispatcher:
         elif isinstance(request.command, commands.QueuedCommand):
             self._enqueue(request.command, request)
         else:
-            self._serve(request.command, request)
+            try:
+                self._serve(request.command, request)
+            except Refusal as error:
+                self._refuse(request, error.code, str(error), error.hint)
 
     def attach(self, peer: Peer) -> None:
         if (session := self._outbox.session_of(peer)) is not None:
@@ -142,14 +144,10 @@ class Dispatcher:
     def _control(self, command: commands.ProgramCommand, request: Request) -> None:
         """Do to the program that runs what its client asks for."""
         running = self._queue.current
-        try:
-            if running is None or not self._is_running(command.target, request):
-                raise NoProgram("no such request runs now")
-            running.control(command)
-        except NotNow as error:
-            self._refuse(request, error.code, str(error))
-        else:
-            self._answer(request, events.Ok())
+        if running is None or not self._is_running(command.target, request):
+            raise NoProgram("no such request runs now")
+        running.control(command)
+        self._answer(request, events.Ok())
 
     def _is_running(self, target: str | None, request: Request) -> bool:
         running = self._queue.current
@@ -200,31 +198,24 @@ class Dispatcher:
             case commands.Hello():
                 self._hello(command, request)
             case commands.Acknowledge(seq=seq):
-                self._acknowledge(seq, request)
+                sessions.acknowledge(seq, self._outbox.session_of(request.peer))
+                self._answer(request, events.Ok())
             case _:
                 self.errands.begin(self._look_ups.answer(command, request), command.op, request)
 
     def _feed(self, request: Request, data: bytes | None) -> None:
         running = self._queue.current
-        try:
-            if running is None:
-                raise NoPrompt("nothing runs that could take input; it was not kept")
-            if data is None:
-                running.input.end()
-                self._answer(request, events.Ok())
-                return
+        if running is None:
+            raise NoPrompt("nothing runs that could take input; it was not kept")
+        if data is None:
+            running.input.end()
+            self._answer(request, events.Ok())
+        else:
             taken = running.input.feed(data)
-        except NotNow as error:
-            self._refuse(request, error.code, str(error))
-            return
-        taken.add_done_callback(lambda _: self._answer(request, events.Ok()))
+            taken.add_done_callback(lambda _: self._answer(request, events.Ok()))
 
     def _hello(self, command: commands.Hello, request: Request) -> None:
-        try:
-            session = sessions.session_for(command, self._outbox)
-        except SessionError as error:
-            self._refuse(request, error.code, str(error), error.hint)
-            return
+        session = sessions.session_for(command, self._outbox)
         self._answer(
             request,
             events.Welcome(
@@ -235,17 +226,10 @@ class Dispatcher:
                 first_seq=session.journal.first_seq,
                 next_seq=session.next_seq,
                 max_body_bytes=self._max_body_bytes,
+                max_pending_bytes=session.max_bytes,
             ),
         )
         self._outbox.take_over(session, request.peer, command.after_seq)
-
-    def _acknowledge(self, seq: int, request: Request) -> None:
-        try:
-            sessions.acknowledge(seq, self._outbox.session_of(request.peer))
-        except SessionError as error:
-            self._refuse(request, error.code, str(error), error.hint)
-        else:
-            self._answer(request, events.Ok())
 
     async def _answer_again(self, request: Request, session: Session) -> None:
         """The client is unsure whether it sent this before: it did, and no id is run twice."""

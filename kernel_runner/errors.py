@@ -180,7 +180,14 @@ class HookFailed(KernelRunnerError):
     """A hook that is called at once raised something; the log has it."""
 
 
-class WorkspaceError(KernelRunnerError):
+class Refusal(KernelRunnerError):
+    """A request will not be carried out; `code` is for the client's program, `hint` for people."""
+
+    code: str
+    hint: str = ""
+
+
+class WorkspaceError(Refusal):
     """A file of the work directory could not be read, written or listed."""
 
     def __init__(
@@ -191,7 +198,7 @@ class WorkspaceError(KernelRunnerError):
         self.hint = hint
 
 
-class SessionError(KernelRunnerError):
+class SessionError(Refusal):
     """What a client says of its session cannot be so."""
 
     def __init__(self, code: str, message: str, hint: str) -> None:
@@ -200,10 +207,8 @@ class SessionError(KernelRunnerError):
         self.hint = hint
 
 
-class NotNow(KernelRunnerError):
-    """What a client asks for at once does not fit what runs; `code` is for the client's program."""
-
-    code: ClassVar[str]
+class NotNow(Refusal):
+    """What a client asks for at once does not fit what runs."""
 
 
 class NoPrompt(NotNow):

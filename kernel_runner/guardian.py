@@ -125,6 +125,7 @@ def fork() -> socket.socket:
     The guardian leaves at the end of file on it, once nothing is left of what it started.  Keys
     of the terminal do not reach it.
     """
+    os.close(_fill_standard_streams())
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     flush()
     if os.fork() == 0:
@@ -137,15 +138,21 @@ def fork() -> socket.socket:
 
 
 def _replace_standard_input() -> None:
-    """Nothing is read from descriptor 0; where 1 or 2 were closed, nothing else takes their number.
+    """Nothing is read from descriptor 0."""
+    null = _fill_standard_streams()
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def _fill_standard_streams() -> int:
+    """Where 0, 1 or 2 were closed, nothing else takes their number; a descriptor of /dev/null.
 
     libuv ends the process that closes a socket of such a number.
     """
     null = os.open(os.devnull, os.O_RDWR)
     while null <= 2:
         null = os.dup(null)
-    os.dup2(null, 0)
-    os.close(null)
+    return null
 
 
 def _leave_with_result(run: Callable[[socket.socket], int], control: socket.socket) -> NoReturn:

@@ -19,24 +19,11 @@ from kernel_runner.messages import events
 from kernel_runner.messages.request import Envelope
 from kernel_runner.messages.session_wire import decode_event, encode_event
 
-ENVELOPE_BYTES: Final = 256
-"""What an event is counted with beside its data."""
 MERGE_BYTES: Final = 65_536
 """Output that waits is put together up to this size."""
 SEGMENT_BYTES: Final = 16 << 20
 """A file is given back as a whole, once all in it is acknowledged."""
 HEADER_LENGTH_BYTES: Final = 4
-
-
-def size_of(event: events.AnyEvent) -> int:
-    """What an event is counted with, in bytes."""
-    match event:
-        case events.Output() | events.File():
-            return len(event.data) + ENVELOPE_BYTES
-        case events.Media():
-            return sum(len(data) for data in event.data.values()) + ENVELOPE_BYTES
-        case _:
-            return ENVELOPE_BYTES
 
 
 def merged(last: Envelope, output: events.Output, request_id: str | None) -> Envelope | None:
@@ -222,7 +209,7 @@ class Journal:
             self._head += self._overflow
             self._overflow.clear()
         while self._head and _seq(self._head[0]) <= seq:
-            self._memory_bytes -= size_of(self._head.popleft().event)
+            self._memory_bytes -= events.size_of(self._head.popleft().event)
         if self._memory_bytes <= self._max_memory_bytes // 2:
             self._disk_refused = False  # it may have room again
         if self._newest is not None and _seq(self._newest) <= seq:
@@ -252,7 +239,7 @@ class Journal:
                 log.warning("the spool cannot be written, programs wait: %s", error.strerror)
                 self._disk_refused = True
         (self._overflow if self._segments else self._head).append(envelope)
-        self._memory_bytes += size_of(envelope.event)
+        self._memory_bytes += events.size_of(envelope.event)
 
     def _write(self, envelope: Envelope) -> None:
         if self._segments and self._segments[-1].size_bytes < SEGMENT_BYTES:

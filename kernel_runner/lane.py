@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, Final, TypeAlias
 
-from kernel_runner.journal import Journal, Spool, merged, size_of
+from kernel_runner.journal import Journal, Spool, merged
 from kernel_runner.messages import events
 from kernel_runner.messages.request import Envelope, Peer, PeerGone
 
@@ -36,7 +36,7 @@ class Lane:
     def __init__(self, max_bytes: int, soon: Soon, *, peer: Peer | None = None) -> None:
         self._soon = soon
         self.peer = peer
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._bytes = 0
         self._answers = 0
         self._pending: deque[Envelope] = deque()
@@ -46,7 +46,7 @@ class Lane:
 
     @property
     def full(self) -> bool:
-        return self._bytes >= self._max_bytes
+        return self._bytes >= self.max_bytes
 
     @property
     def pending(self) -> int:
@@ -125,7 +125,7 @@ class Lane:
     @property
     def _has_room(self) -> bool:
         """Whether who waited may go on: not as soon as a single event has left."""
-        return self._bytes <= self._max_bytes // 2
+        return self._bytes <= self.max_bytes // 2
 
     def _next(self) -> Envelope:
         return self._pending[0]
@@ -138,11 +138,11 @@ class Lane:
 
     def _keep(self, envelope: Envelope) -> None:
         self._pending.append(envelope)
-        self._bytes += size_of(envelope.event)
+        self._bytes += events.size_of(envelope.event)
         self._answers += _is_replaceable(envelope)
 
     def _forget(self, envelope: Envelope) -> None:
-        self._bytes -= size_of(envelope.event)
+        self._bytes -= events.size_of(envelope.event)
         self._answers -= _is_replaceable(envelope)
 
     def _merge(self, output: events.Output, request_id: str | None) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, assert_never
 from weakref import WeakValueDictionary
 
 from kernel_runner.base import BaseRunner
-from kernel_runner.errors import KernelRunnerError, WorkspaceError
+from kernel_runner.errors import KernelRunnerError, Refusal, WorkspaceError
 from kernel_runner.hooks import attempt
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.request import Peer, Request
@@ -35,7 +35,7 @@ class LookUps:
     async def answer(self, command: LookUp, request: Request) -> None:
         try:
             answer = await self._in_turn(command, request.peer)
-        except WorkspaceError as error:
+        except Refusal as error:
             answer = events.Refused(command.op, error.code, str(error), error.hint)
         except KernelRunnerError as error:
             answer = events.Refused(command.op, "failed", str(error))

@@ -86,14 +86,17 @@ class Streams:
 
     def open_output(self, kind: OutputKind) -> None:
         """Open those outputs that are not a terminal's already."""
-        given = {number for number, _ in self.descriptors}
         open_one = terminal.open_output if kind == "terminals" else streams.open_output_pipe
         for number, stream in OUTPUTS:
-            if number in given:
+            if self.gives(number):
                 continue
             ours, theirs = open_one()
             self.give(theirs, number)
             self._read(ours, stream)
+
+    def gives(self, number: int) -> bool:
+        """Whether the program has a descriptor of this number already."""
+        return any(number == given for given, _ in self.descriptors)
 
     def give(self, fd: int, *numbers: int) -> None:
         """Pass a descriptor under these numbers; ours is closed once the program has started."""

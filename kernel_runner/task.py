@@ -5,8 +5,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from operator import methodcaller
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from kernel_runner.errors import (
     NEVER_RAN,
@@ -161,11 +160,7 @@ class Task:
             NoTerminal: it has none.
             NoSignal: there is no such signal.
         """
-        match command:
-            case SendSignal(name=name):
-                call = methodcaller("send_signal", _signal_of(name))
-            case Resize(rows=rows, cols=cols):
-                call = methodcaller("resize", rows, cols)
+        call = _call_of(command)
         if self.program is not None:
             call(self.program)
         elif self.activity is None:
@@ -298,6 +293,17 @@ class TaskInput:
     @property
     def _takes_input(self) -> bool:
         return self._task.options.stdin != "none" and self._task.options.stdin_bytes is None
+
+
+def _call_of(command: ProgramCommand) -> Callable[[Controls], None]:
+    match command:
+        case SendSignal(name=name):
+            number = _signal_of(name)
+            return lambda program: program.send_signal(number)
+        case Resize(rows=rows, cols=cols):
+            return lambda program: program.resize(rows, cols)
+        case _:
+            assert_never(command)
 
 
 def _signal_of(name: str) -> signal.Signals:

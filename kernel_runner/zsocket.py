@@ -5,6 +5,7 @@ send and each batch of receives the socket is asked again (see the ZeroMQ manual
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, cast
 
@@ -29,6 +30,20 @@ KEEPALIVE: Final[Mapping[int, int]] = {
 
 
 POLLIN, POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)  # as enumerations they are slow to combine
+
+
+TERM_SECONDS: Final = 1.0
+
+
+def end_context(context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    """Let go of a context whose sockets are closed.
+
+    libzmq 4.3.5 was seen to wait here for ever, once, after a peer had left at the same moment;
+    then it waits without us.
+    """
+    ending = threading.Thread(target=context.term, daemon=True, name="end of ZeroMQ")
+    ending.start()
+    ending.join(TERM_SECONDS)
 
 
 class Unreachable(Exception):

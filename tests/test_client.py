@@ -15,6 +15,7 @@ from kernel_runner.client import (
     RequestRefused,
     RunnerUnreachable,
     connect,
+    launch,
 )
 from kernel_runner.client.socket import ClientSocket
 from kernel_runner.messages import commands, events
@@ -22,6 +23,13 @@ from tests.running import RunnerProcess, runner
 from tests.wire import FAILURE_SECONDS
 
 SPIN = "trap 'exit 42' INT; echo ready; while :; do :; done"
+
+PICTURES = """
+class Picture:
+    def _repr_png_(self):
+        return b"x" * 500_000
+for _ in range(20): display(Picture())
+"""
 
 
 @pytest.fixture
@@ -294,3 +302,18 @@ async def test_nobody_at_the_address_is_said(tmp_path: Path) -> None:
     with pytest.raises(RunnerUnreachable, match=r"no answer from ipc://.*nobody listens there"):
         async with connect(f"ipc://{tmp_path}/nobody", timeout_seconds=0.05):
             pass
+
+
+@pytest.mark.parametrize(
+    ("max_pending_bytes", "code"),
+    [
+        (100_000, "for _ in range(40): print('x' * 20_000, flush=True)"),
+        (2_000_000, PICTURES),
+    ],
+)
+async def test_a_client_that_reads_never_makes_a_program_wait_for_ever(
+    max_pending_bytes: int, code: str
+) -> None:
+    options = ["--max-spool-bytes=0", f"--max-pending-bytes={max_pending_bytes}"]
+    async with launch("python", options=options) as kernel, asyncio.timeout(FAILURE_SECONDS):
+        assert (await kernel.query(code).result()).ok

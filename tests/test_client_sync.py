@@ -1,6 +1,7 @@
 """Plain calls come in, from any thread; the same comes out as from the client with `await`."""
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kernel_runner import client
 from kernel_runner.client import KernelClosed, RunnerNotStarted, sync
 from kernel_runner.messages import events
 
@@ -127,3 +129,22 @@ def test_the_example_of_plain_calls_grades_a_program() -> None:
         "-4: right",
         "five: ValueError: invalid literal for int() with base 10: 'five'",
     ]
+
+
+def test_it_has_what_the_client_with_await_has() -> None:
+    users = {"come_back", "fail", "hello", "pause", "resume"}  # of the loop that it hides
+
+    for theirs, ours in ((client.Kernel, sync.Kernel), (client.Reply, sync.Reply)):
+        for name, method in inspect.getmembers(theirs, inspect.isfunction):
+            if not name.startswith("_") and hasattr(ours, name):
+                mine = inspect.signature(getattr(ours, name)).parameters
+                assert [*mine] == [*inspect.signature(method).parameters]
+    names = {name for name in dir(client.Kernel) if not name.startswith("_")}
+    assert {name for name in names if not hasattr(sync.Kernel, name)} == users
+
+
+def test_a_limit_that_is_set_counts() -> None:
+    with sync.launch("shell") as kernel:
+        kernel.reconnect_seconds = 3.0
+
+        assert kernel.reconnect_seconds == 3.0

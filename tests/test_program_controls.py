@@ -82,7 +82,8 @@ async def test_a_terminal_gets_another_size(talk: Talk) -> None:
 async def test_what_fits_no_program_is_refused_with_a_code(talk: Talk) -> None:
     _, kernel = talk
     nothing = await refusal(kernel, commands.SendSignal("TERM"))
-    reply = execute(kernel, "echo ready; read x")
+    reply = execute(kernel, "read y; echo ready; read x")
+    await kernel.input("\n")  # it is taken once the program is there, so no control is too early
     await until(reply, b"ready")
     no_terminal = await refusal(kernel, commands.Resize(24, 80))
     no_signal = await refusal(kernel, commands.SendSignal("LUNCH"))

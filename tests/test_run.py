@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import pytest
 
+from kernel_runner.cli.foreground import STUCK_SECONDS
 from kernel_runner.client import connect
 from tests.running import LOOK_SECONDS, MARK, RunnerProcess, marked_processes, runner
 from tests.screen import Terminal
@@ -63,7 +64,7 @@ def test_it_behaves_as_with_the_command_of_its_language(tmp_path: Path, name: st
     ours = run(tmp_path, "program.py", "--", "a", "-b", stdin=stdin)
 
     assert (ours.stdout, ours.stderr) == (own.stdout, own.stderr)
-    assert ours.returncode == own.returncode if own.returncode >= 0 else 128 - own.returncode
+    assert ours.returncode == (own.returncode if own.returncode >= 0 else 128 - own.returncode)
 
 
 def test_sources_are_built_and_arguments_passed_on(tmp_path: Path) -> None:
@@ -346,6 +347,24 @@ def test_a_terminal_is_passed_on(person: Path) -> None:
     terminal.close()
 
 
+def test_a_build_that_takes_its_time_is_told_until_there_is_output(
+    tmp_path: Path,
+) -> None:
+    compiler = tmp_path / "slow-gcc"
+    compiler.write_text('#!/bin/sh\nread line < fifo\nexec gcc "$@"\n')
+    compiler.chmod(0o755)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "main.c").write_text('#include <stdio.h>\nint main(void) { puts("hello"); }')
+    require_tool("gcc")
+    words = ["--runtime-path", str(compiler), "main.c"]
+    terminal = Terminal([*RUN, *words], cwd=tmp_path, env={})
+    terminal.until("^building \\.\\.\\.$")
+    (tmp_path / "fifo").write_text("go\n")
+
+    assert terminal.until_end() == 0
+    assert terminal.lines == ["hello"]
+
+
 def test_ctrl_c_interrupts_and_twice_ends(person: Path) -> None:
     terminal = Terminal([*RUN, "person.py"], cwd=person, env={})
     terminal.line("Ada")
@@ -380,6 +399,19 @@ def test_to_a_program_that_reads_keys_ctrl_c_is_a_key(tmp_path: Path) -> None:
 
     assert terminal.until_end() == 0
     assert terminal.lines == ["keys?b'\\x1a\\x03\\x03\\x03q'"]
+
+
+def test_ctrl_c_reaches_a_program_that_does_not_read_what_was_typed_before(tmp_path: Path) -> None:
+    (tmp_path / "busy.py").write_text("import time; print('busy'); time.sleep(1000)")
+    terminal = Terminal([*RUN, "busy.py"], cwd=tmp_path, env={})
+    terminal.until("busy")
+    for _ in range(20):
+        terminal.child.send("a line that nobody reads\n" * 100)
+    terminal.until("nobody reads$")
+    time.sleep(2 * STUCK_SECONDS)  # only time makes it stuck
+    terminal.type("<ctrl-c>")
+
+    assert terminal.until_end() == 128 + signal.SIGINT
 
 
 def test_ctrl_z_gives_the_shell_back_and_fg_goes_on(person: Path) -> None:

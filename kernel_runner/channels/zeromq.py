@@ -9,6 +9,7 @@ from kernel_runner.channels import Channel
 from kernel_runner.channels.agent import AgentChannel
 from kernel_runner.channels.session import SessionChannel
 from kernel_runner.config import Config
+from kernel_runner.zsocket import end_context
 
 
 @contextmanager
@@ -25,4 +26,4 @@ def zeromq_channels(config: Config) -> Iterator[Sequence[Channel]]:
     try:
         yield channels
     finally:
-        context.term()
+        end_context(context)

@@ -4,14 +4,22 @@ A program that runs here is to behave as if it had been started from the shell i
 """
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kernel_runner.cli.standard_streams import Keys, Outlet, read_input, terminal_of_program
+from kernel_runner.cli.standard_streams import (
+    Keys,
+    Outlet,
+    is_in_foreground,
+    read_input,
+    terminal_of_program,
+)
+from kernel_runner.cli.status_line import StatusLine
 from kernel_runner.client.errors import ClientError
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.client.reply import Reply
@@ -24,9 +32,10 @@ if TYPE_CHECKING:
 CTRL_C: Final = b"\x03"
 TWICE_SECONDS: Final = 1.0
 """A second Ctrl-C within this time ends the program."""
+STUCK_SECONDS: Final = 0.2
+"""What was typed and not taken for so long keeps all that is typed after it from the program."""
 READ_ON_BYTES: Final = 256 << 10
 """How little has to be left to write before more is taken from the program."""
-ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Ended(Exception):
@@ -55,9 +64,16 @@ class Foreground:
         self._feeding: asyncio.Task[None] | None = None
         self._interrupted_at = -TWICE_SECONDS
         self._ended_by: signal.Signals | None = None
-        self._has_stopped_it = False
+        self._has_stopped_it = self._is_running = False
+        self.failure: str | None = None
+        """Why our own output is not complete."""
+        self._fed_at = 0.0
         self._terminal_kind: TerminalKind | None = None
-        self._keys = Keys() if terminal and "stdin" in terminal.streams else None
+        self._keys: Keys | None = None
+        if terminal is not None and "stdin" in terminal.streams:
+            self._keys = Keys(translate_output="stdout" not in terminal.streams)
+        self.is_seen = terminal is not None and "stderr" in terminal.streams
+        self.status = StatusLine(self._outlets[2].write if self.is_seen else lambda data: None)
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -68,23 +84,29 @@ class Foreground:
         """
         task = asyncio.current_task()
         assert task is not None, "a coroutine runs in a task"
-        for number in ENDING:
-            self._loop.add_signal_handler(number, self._end, task, number)
-        self._loop.add_signal_handler(signal.SIGINT, self._interrupt)
-        self._loop.add_signal_handler(signal.SIGQUIT, self._signal, "QUIT")
-        self._loop.add_signal_handler(signal.SIGTSTP, self._stop)
-        if self.terminal:
-            self._loop.add_signal_handler(signal.SIGWINCH, self._resize)
+        handlers = {
+            signal.SIGTERM: lambda: self._end(task, signal.SIGTERM),
+            signal.SIGHUP: lambda: self._end(task, signal.SIGHUP),
+            signal.SIGINT: self._interrupt,
+            signal.SIGQUIT: lambda: self._signal("QUIT"),
+            signal.SIGTSTP: self._stop,
+            signal.SIGCONT: self._attach_keys,
+            signal.SIGWINCH: self._resize,
+        }
+        # what was ignored from the start (`nohup`, a job in the background) stays ignored
+        heard = [number for number in handlers if signal.getsignal(number) != signal.SIG_IGN]
+        for number in heard:
+            self._loop.add_signal_handler(number, handlers[number])
+        self._attach_keys()
         try:
-            with self._raw_keys():
-                yield
+            yield
         except asyncio.CancelledError:
             if self._ended_by is None:
                 raise
             raise Ended(self._ended_by) from None
         finally:
-            numbers = (*ENDING, signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGWINCH)
-            for number in numbers:
+            self._detach_keys()
+            for number in heard:
                 self._loop.remove_signal_handler(number)
 
     async def follow(
@@ -94,8 +116,10 @@ class Foreground:
         fds = {"stdout": stdout_fd, "stderr": 2}
         async for event in reply:
             match event:
-                case events.Started() if takes_input:
-                    self._open_input()
+                case events.Started():
+                    self._is_running = True
+                    if takes_input:
+                        self._open_input()
                 case events.Output():
                     await self._write(fds[event.type], event.data)
                 case events.Media():
@@ -106,13 +130,15 @@ class Foreground:
                     await self.flush()
                     self._follow_stop()
                 case events.Finished():
+                    self._is_running = False
                     await self.flush()
                     return event
         raise AssertionError("a queued request ends with its finish")
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""
-        end = "\r\n" if self._keys else "\n"
+        self.status.hide()
+        end = "\r\n" if self._keys and self._keys.are_ours else "\n"
         self._outlets[2].write(f"kernel-runner: {text}{end}".encode(errors="replace"))
 
     async def _show(self, media: events.Media) -> None:
@@ -123,13 +149,14 @@ class Foreground:
         if self._terminal_kind is None:  # asked once: keys typed meanwhile would be lost
             self._terminal_kind = terminal_kind(os.environ, 0, 1)
         words = show(media, self._terminal_kind, Path.cwd())
-        if is_shown and self._keys:
+        if is_shown and self._keys and self._keys.are_ours:
             words = words.replace(b"\n", b"\r\n")
         await self._write(1 if is_shown else 2, words)
 
     # Output -----------------------------------------------------------------------------------
 
     async def _write(self, fd: int, data: bytes) -> None:
+        self.status.hide()
         outlet = self._outlets[fd]
         outlet.write(data)
         if outlet.full:
@@ -142,37 +169,36 @@ class Foreground:
         for outlet in self._outlets.values():
             await outlet.wait_below(0)
 
-    def _lose_reader(self) -> None:
-        """Nobody reads our output: the program learns it as it would from its own pipe."""
+    def _lose_reader(self, error: OSError) -> None:
+        """Our output cannot be written: the program is ended, as by its own pipe."""
+        if error.errno != errno.EPIPE:
+            self.failure = f"the output cannot be written: {error.strerror}"
         self._signal("PIPE")
         self._loop.call_later(TWICE_SECONDS, self._kernel.send, commands.Interrupt())
 
     # Keys and signals -------------------------------------------------------------------------
 
-    @contextmanager
-    def _raw_keys(self) -> Iterator[None]:
-        if self._keys is None:
-            yield
-            return
-        assert self.terminal is not None, "keys come from a terminal"
-        translate = "stdout" not in self.terminal.streams
-        with self._keys.passed_on(translate_output=translate):
+    def _attach_keys(self) -> None:
+        """In the foreground; a job in the background gets them when it is fetched from there."""
+        if self._keys is not None and not self._keys.are_ours and is_in_foreground():
+            self._keys.take()
             self._loop.add_reader(0, self._type)
-            try:
-                yield
-            finally:
-                self._loop.remove_reader(0)
+
+    def _detach_keys(self) -> None:
+        if self._keys is not None and self._keys.are_ours:
+            self._loop.remove_reader(0)
+            self._keys.give_back()
 
     def _type(self) -> None:
         assert self._keys is not None, "keys are read from a terminal"
         if not (data := self._keys.read()):
+            self._detach_keys()
             os.kill(os.getpid(), signal.SIGHUP)
-            self._loop.remove_reader(0)
             return
         if CTRL_C in data:
-            self._typed.clear()  # as a terminal does
-            if self._feeding is not None or not self._takes_input:
-                self._signal("INT")  # what was typed before is still on its way
+            if self._is_stuck():
+                self._signal("INT")  # the key would never arrive
+                self._typed.clear()
                 data = data.rpartition(CTRL_C)[2]
             self._count_interrupt()
         self._typed.append(data)
@@ -190,9 +216,15 @@ class Foreground:
         if self._takes_input and self._typed and self._feeding is None:
             self._feeding = asyncio.create_task(self._feed_typed(), name="keys")
 
+    def _is_stuck(self) -> bool:
+        """Whether what was typed before is not read: by a build, or a program that is busy."""
+        waits = self._feeding is not None and self._loop.time() - self._fed_at > STUCK_SECONDS
+        return waits or not self._takes_input
+
     async def _feed_typed(self) -> None:
         try:
             while self._typed:
+                self._fed_at = self._loop.time()
                 data = b"".join(self._typed)
                 self._typed.clear()
                 await self._feed(commands.Input(data))
@@ -223,8 +255,12 @@ class Foreground:
         self._kernel.send(commands.SendSignal(name))
 
     def _end(self, task: asyncio.Task[object], number: signal.Signals) -> None:
+        """The program is told first, and may say farewell; a second time it is ended."""
+        if self._is_running and self._ended_by is None:
+            self._signal(number.name)
+        else:
+            task.cancel()
         self._ended_by = number
-        task.cancel()
 
     def _stop(self) -> None:
         self._signal("STOP")
@@ -239,12 +275,12 @@ class Foreground:
 
     def _suspend(self) -> None:
         """The shell gets the terminal back; when it lets us go on, the program does, too."""
-        with self._keys.suspended() if self._keys else nullcontext():
-            os.kill(os.getpid(), signal.SIGSTOP)
+        self._detach_keys()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._attach_keys()
         self._signal("CONT")
-        if self.terminal:
-            self._resize()
+        self._resize()
 
     def _resize(self) -> None:
-        if (now := terminal_of_program()) is not None:
+        if self.terminal is not None and (now := terminal_of_program()) is not None:
             self._kernel.send(commands.Resize(now.rows, now.cols))

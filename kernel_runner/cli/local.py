@@ -1,7 +1,7 @@
 """A language in, a kernel out: client and runner in this one process, its guardian a child."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -43,13 +43,13 @@ async def local_kernel(
     launcher: Launcher,
     *,
     work_dir: Path,
-    stdin_fd: int | None,
+    own_streams: Mapping[int, int],
     runtime_path: Path | None = None,
 ) -> AsyncIterator[Kernel]:
     """A kernel for batch requests; nothing is written into the work directory.
 
     Args:
-        stdin_fd: what programs read that were asked for with ``stream``; None: the client's input.
+        own_streams: descriptors that a program gets as they are, asked for with ``stream``.
     """
     scratch = config.make_scratch(os.environ)
     launcher.remove_at_end(scratch)
@@ -61,7 +61,7 @@ async def local_kernel(
             dict(os.environ),
             runtime_path,
             batch_only=True,
-            stdin_fd=stdin_fd,
+            own_streams=own_streams,
         )
     )
     links: list[LocalLink] = []

@@ -2,18 +2,20 @@
 
 import asyncio
 import os
+import signal
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from kernel_runner.base import BaseRunner
 from kernel_runner.cli.foreground import Foreground
 from kernel_runner.client.kernel import Kernel
-from kernel_runner.messages import commands
+from kernel_runner.messages import commands, events
 from kernel_runner.messages.options import Limits, StandardStream, TaskOptions, Terminal
 
 RUN = "run"
+QUIET_DEATHS: Final = (signal.SIGINT, signal.SIGPIPE)
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -53,17 +55,25 @@ async def build_and_execute(
         kernel.send(commands.Execute("*", execute)),
     ]
     try:
-        finish = await foreground.follow(steps[0], stdout_fd=2)
+        with foreground.status.showing("building ..."):
+            finish = await foreground.follow(steps[0], stdout_fd=2)
         if finish.exit_code == 0:
             finish = await foreground.follow(steps[1], takes_input=True)
     except asyncio.CancelledError:
         for step in reversed(steps):
             kernel.send(commands.Cancel(step.id))
         raise
-    if finish.message:
-        foreground.tell(finish.message)
+    if message := finish.message or foreground.failure or _death(finish, foreground):
+        foreground.tell(message)
     await foreground.flush()
-    return finish.exit_code
+    return finish.exit_code or int(foreground.failure is not None)
+
+
+def _death(finish: events.Finished, foreground: Foreground) -> str | None:
+    """What a shell says of a program that a signal has ended, in its terminal."""
+    if finish.signal in (None, *QUIET_DEATHS) or not foreground.is_seen:
+        return None
+    return f"the program was ended by {signal.Signals(finish.signal).name}"
 
 
 def _only(terminal: Terminal, stream: StandardStream) -> Terminal | Literal[False]:

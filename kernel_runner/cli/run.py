@@ -110,13 +110,15 @@ def _check_sources(options: argparse.Namespace) -> None:
     if options.code == "":
         raise UsageError("the code after -c is empty: there is nothing to run")
     for name in files:
-        if name != STANDARD_INPUT and (problem := _problem_of(Path(name))):
+        if name != STANDARD_INPUT and (
+            problem := _problem_of(Path(name), is_main=name == files[0])
+        ):
             is_source = name == files[0] or Path(name).exists()
             raise UsageError(f"{name}: {problem}" + ("" if is_source else f"; {FOR_PROGRAM}"))
 
 
-def _problem_of(file: Path) -> str | None:
-    """Why a file cannot be a source."""
+def _problem_of(file: Path, *, is_main: bool) -> str | None:
+    """Why a file cannot be sent, or cannot be run."""
     try:
         with file.open("rb") as source:
             is_empty = not source.read(1)
@@ -124,7 +126,7 @@ def _problem_of(file: Path) -> str | None:
         return f"is a folder; name the files, as in {file}/main.py"
     except OSError as error:
         return (error.strerror or str(error)).lower()
-    return "is empty: there is nothing to run" if is_empty else None
+    return "is empty: there is nothing to run" if is_empty and is_main else None
 
 
 def _seconds(text: str) -> float:

@@ -4,14 +4,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from kernel_runner.cli.foreground import Ended, Foreground
 from kernel_runner.cli.local import local_kernel
 from kernel_runner.cli.program import Program, build_and_execute, hidden_name
-from kernel_runner.cli.standard_streams import terminal_of_program
-from kernel_runner.errors import UsageError
+from kernel_runner.cli.standard_streams import streams_for_itself, terminal_of_program
 from kernel_runner.launcher import Launcher
 
 
@@ -39,12 +39,11 @@ def run_here(program: Program, control: socket.socket, *, watch: bool) -> int:
 async def _run(program: Program, launcher: Launcher) -> int:
     with _source_files(program, launcher) as sources:
         terminal = terminal_of_program()
-        takes_keys = terminal is not None and "stdin" in terminal.streams
         async with local_kernel(
             program.language,
             launcher,
             work_dir=Path.cwd(),
-            stdin_fd=None if takes_keys else 0,
+            own_streams=streams_for_itself(terminal),
             runtime_path=program.runtime_path,
         ) as kernel:
             foreground = Foreground(kernel, terminal, feeds_stdin=False)
@@ -56,17 +55,17 @@ async def _run(program: Program, launcher: Launcher) -> int:
 def _source_files(program: Program, launcher: Launcher) -> Iterator[tuple[str, ...]]:
     """The names of the sources; source text becomes a hidden file of the current folder.
 
-    There it finds its neighbours: modules, headers.
+    There it finds its neighbours: modules, headers.  Where nothing can be written it has none.
     """
     if program.code is None:
         yield program.sources
         return
-    file = Path.cwd() / hidden_name(program)
-    launcher.remove_at_end(file)
-    try:
+    with ExitStack() as stack:
+        folder = Path.cwd()
+        if not os.access(folder, os.W_OK):
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="kernel-runner-")))
+        file = folder / hidden_name(program)
+        launcher.remove_at_end(file)
+        stack.callback(file.unlink, missing_ok=True)
         file.write_bytes(program.code)
         yield (str(file),)
-    except OSError as error:
-        raise UsageError(f"{file.parent}: {error.strerror}; the code is written there") from error
-    finally:
-        file.unlink(missing_ok=True)

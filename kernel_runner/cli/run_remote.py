@@ -7,7 +7,9 @@ from pathlib import Path, PurePath
 
 from kernel_runner.cli.foreground import Ended, Foreground
 from kernel_runner.cli.program import Program, build_and_execute, hidden_name
+from kernel_runner.cli.remote import ANSWER_SECONDS
 from kernel_runner.cli.standard_streams import terminal_of_program
+from kernel_runner.cli.status_line import StatusLine
 from kernel_runner.client.connecting import connect
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.errors import UsageError
@@ -27,19 +29,19 @@ def run_there(program: Program, address: str, files: Sequence[str]) -> int:
 
 
 async def _run(program: Program, address: str, files: Sequence[str]) -> int:
-    async with connect(address) as kernel:
+    async with connect(address, timeout_seconds=ANSWER_SECONDS) as kernel:
         assert kernel.welcome is not None, "it has said hello"
         if (language := kernel.welcome.language) != program.language.name:
             raise UsageError(f"{address} runs {language}, and this is {program.language.name}")
         foreground = Foreground(kernel, terminal_of_program(), feeds_stdin=True)
         with foreground.attached():
-            async with _sent(program, kernel, files) as sources:
+            async with _sent(program, kernel, files, foreground.status) as sources:
                 return await build_and_execute(program, sources, kernel, foreground)
 
 
 @asynccontextmanager
 async def _sent(
-    program: Program, kernel: Kernel, files: Sequence[str]
+    program: Program, kernel: Kernel, files: Sequence[str], status: StatusLine
 ) -> AsyncIterator[tuple[str, ...]]:
     """The names that the sources have there."""
     if program.code is not None:
@@ -53,8 +55,10 @@ async def _sent(
     names = {file: _name_there(file) for file in files}
     if len(set(names.values())) < len(names):
         raise UsageError("two of the files would have the same name there")
-    for file, name in names.items():
-        await kernel.upload(name, Path(file))
+    with status.showing("sending files ..."):
+        for number, (file, name) in enumerate(names.items(), 1):
+            status.update(f"sending {name} ({number} of {len(names)}) ...")
+            await kernel.upload(name, Path(file))
     yield tuple(names[source] for source in program.sources)
 
 

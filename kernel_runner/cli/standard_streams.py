@@ -10,9 +10,9 @@ import os
 import queue
 import termios
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
 from kernel_runner.messages.options import StandardStream, Terminal
 
@@ -27,55 +27,65 @@ _IFLAG, _OFLAG, _CFLAG, _LFLAG, _, _, _CC = range(7)
 def terminal_of_program() -> Terminal | None:
     """What the program is to have for a terminal: the streams that are one here.
 
-    Keys are passed on only by who is in the foreground, and only where there is a place to show
-    them; otherwise the program gets our standard input itself.
+    Keys are passed on only where there is a place to show them.
     """
     shown = tuple(name for fd, name in enumerate(STREAMS) if fd and os.isatty(fd))
     if not shown:
         return None
     columns, rows = os.get_terminal_size(STREAMS.index(shown[0]))
-    streams = ("stdin", *shown) if _takes_keys() else shown
+    streams = ("stdin", *shown) if os.isatty(0) else shown
     return Terminal(rows or 24, columns or 80, streams)
 
 
-def _takes_keys() -> bool:
-    return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+def streams_for_itself(terminal: Terminal | None) -> Mapping[int, int]:
+    """The descriptors that the program gets as they are: all that are not its terminal's.
+
+    So it meets a closed pipe or a full disk itself, and two streams into one file keep their order.
+    """
+    taken = terminal.streams if terminal is not None else ()
+    own = {number: number for number, name in enumerate(STREAMS) if name not in taken}
+    if 0 in own and os.isatty(0) and not is_in_foreground():
+        own[0] = os.open(os.devnull, os.O_RDONLY)  # it would take keys from the shell
+    return own
+
+
+def is_in_foreground() -> bool:
+    """Whether the keys of our terminal are for us."""
+    return os.tcgetpgrp(0) == os.getpgrp()
 
 
 class Keys:
-    """The keyboard, and how it was before."""
+    """The keyboard, and how it was before; taken only in the foreground, given back by whoever has.
 
-    def __init__(self) -> None:
+    Args:
+        translate_output: others write to the terminal too, and end lines with a newline only.
+    """
+
+    def __init__(self, *, translate_output: bool) -> None:
+        self._translate_output = translate_output
+        self._before: list[Any] | None = None
+
+    @property
+    def are_ours(self) -> bool:
+        return self._before is not None
+
+    def take(self) -> None:
+        """From now on every key is a byte; nothing is echoed, no key is special."""
         self._before = termios.tcgetattr(0)
-
-    @contextmanager
-    def passed_on(self, *, translate_output: bool) -> Iterator[None]:
-        """Inside the block every key is a byte; nothing is echoed, no key is special.
-
-        Args:
-            translate_output: others write to the terminal too, and end lines with a newline only.
-        """
         mode = termios.tcgetattr(0)
         mode[_IFLAG] = mode[_LFLAG] = 0
-        if not translate_output:
+        if not self._translate_output:
             mode[_OFLAG] &= ~termios.OPOST
         mode[_CFLAG] = mode[_CFLAG] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
         mode[_CC][termios.VMIN], mode[_CC][termios.VTIME] = 1, 0
         termios.tcsetattr(0, termios.TCSADRAIN, mode)
-        try:
-            yield
-        finally:
-            termios.tcsetattr(0, termios.TCSADRAIN, self._before)
 
-    @contextmanager
-    def suspended(self) -> Iterator[None]:
-        """As it was before, inside the block."""
-        raw = termios.tcgetattr(0)
-        termios.tcsetattr(0, termios.TCSADRAIN, self._before)
-        try:
-            yield
-        finally:
-            termios.tcsetattr(0, termios.TCSADRAIN, raw)
+    def give_back(self) -> None:
+        """As it was before."""
+        assert self._before is not None, "they were taken"
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(0, termios.TCSADRAIN, self._before)
+        self._before = None
 
     def read(self) -> bytes:
         """What was typed; nothing when the terminal is gone."""
@@ -91,10 +101,10 @@ class Outlet:
     """Writes to one descriptor in order.
 
     Args:
-        on_broken: called once, on the loop, when nobody reads it any more.
+        on_broken: called once, on the loop, when it cannot be written any more.
     """
 
-    def __init__(self, fd: int, on_broken: Callable[[], None]) -> None:
+    def __init__(self, fd: int, on_broken: Callable[[OSError], None]) -> None:
         self._fd = fd
         self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
@@ -132,8 +142,8 @@ class Outlet:
             try:
                 while data:
                     data = data[os.write(self._fd, data) :]
-            except OSError:
-                self._loop.call_soon_threadsafe(self._break)
+            except OSError as error:
+                self._loop.call_soon_threadsafe(self._break, error)
                 return
             self._loop.call_soon_threadsafe(self._wrote, size)
 
@@ -141,10 +151,10 @@ class Outlet:
         self._pending_bytes -= size
         self._changed.set()
 
-    def _break(self) -> None:
+    def _break(self, error: OSError) -> None:
         self.is_broken = True
         self._changed.set()
-        self._on_broken()
+        self._on_broken(error)
 
 
 async def read_input() -> bytes:

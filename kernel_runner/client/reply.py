@@ -5,27 +5,17 @@ import inspect
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from kernel_runner.client.errors import ClientError, RequestRefused
 from kernel_runner.client.result import Collected, Prompt, Result
-from kernel_runner.messages import events
+from kernel_runner.messages import commands, events
 from kernel_runner.messages.session_wire import Received
 
 OnInput: TypeAlias = Callable[[str, bool], "str | Awaitable[str | None] | None"]
 """Asked for a line, with the text of the prompt and whether it is a password; None is the end."""
-
-
-class Controls(Protocol):
-    """What a reply asks of its kernel."""
-
-    async def input(self, text: str | bytes) -> None: ...
-
-    async def eof(self) -> None: ...
-
-    async def interrupt(self, target: str | None = None, *, force: bool = False) -> None: ...
-
-    async def cancel(self, target: str) -> None: ...
+Send: TypeAlias = "Callable[[commands.Command], Reply]"
+"""Sends a request of its own."""
 
 
 class Reply:
@@ -47,10 +37,10 @@ class Reply:
         ```
     """
 
-    def __init__(self, request_ids: Sequence[str], kernel: Controls, last_step: str) -> None:
+    def __init__(self, request_ids: Sequence[str], send: Send, last_step: str) -> None:
         self.id = request_ids[-1]
         self._open_ids = list(request_ids)
-        self._kernel = kernel
+        self._send = send
         self._unread: deque[Received] = deque()
         self._waiters: list[asyncio.Future[None]] = []
         self._patient: list[asyncio.Future[None]] = []  # these want to know of prompts and ends
@@ -201,9 +191,10 @@ class Reply:
         """
         try:
             if line is None:
-                await self._kernel.eof()
+                await self._send(commands.EndOfInput()).answer()
             else:
-                await self._kernel.input(line if line.endswith("\n") else line + "\n")
+                text = line if line.endswith("\n") else line + "\n"
+                await self._send(commands.Input(text.encode())).answer()
         except RequestRefused as refused:
             if refused.code != "no-prompt":
                 raise
@@ -228,9 +219,9 @@ class Reply:
         """
         for request_id in self._open_ids[:-1]:  # a step that has just ended gives way to the next
             with suppress(RequestRefused):
-                await self._kernel.interrupt(request_id, force=force)
+                await self._send(commands.Interrupt(request_id, force)).answer()
                 return
-        await self._kernel.interrupt(self.id, force=force)
+        await self._send(commands.Interrupt(self.id, force)).answer()
 
     async def cancel(self) -> None:
         """Take it from the queue, or interrupt it when it runs; all steps of a run.
@@ -249,8 +240,9 @@ class Reply:
             self.preparing.cancel()
             return
         for request_id in self._open_ids[:0:-1]:  # what waits goes first, so that it does not start
-            await self._kernel.cancel(request_id)
-        await self._kernel.cancel(self._open_ids[0] if self._open_ids else self.id)
+            await self._send(commands.Cancel(request_id)).answer()
+        first = self._open_ids[0] if self._open_ids else self.id
+        await self._send(commands.Cancel(first)).answer()
 
 
 PASSING: Final = frozenset(

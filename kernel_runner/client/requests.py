@@ -10,15 +10,12 @@ from kernel_runner.client.errors import (
     KernelClosed,
     SessionTaken,
 )
-from kernel_runner.client.reply import Controls, Reply, is_terminal
+from kernel_runner.client.reply import Reply, is_terminal
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.session_wire import Received
 
 ACKNOWLEDGE_BYTES: Final = 1 << 20
 """How much may come before the runner is told that it has arrived."""
-ENVELOPE_BYTES: Final = 256
-"""What an event is counted with beside its data."""
-
 Answer = TypeVar("Answer")
 
 
@@ -56,7 +53,7 @@ class OpenRequest:
         return isinstance(self.command, commands.QUEUED)
 
 
-class Requests(Controls):
+class Requests:
     """The requests of one client.
 
     `welcome` is what the runner told of itself and of our session; None before `hello`.
@@ -130,7 +127,7 @@ class Requests(Controls):
             ```
         """
         request_id = request_id or self._new_id()
-        reply = Reply((request_id,), self, command.op)
+        reply = Reply((request_id,), self.send, command.op)
         self._post(command, request_id, reply)
         return reply
 
@@ -204,10 +201,9 @@ class Requests(Controls):
 
     def _acknowledge_some(self, event: events.AnyEvent) -> None:
         """Let the runner forget what we have, now and then: each time costs a message."""
-        self._unacknowledged_bytes += ENVELOPE_BYTES
-        if isinstance(event, events.Output):
-            self._unacknowledged_bytes += len(event.data)
-        if self._unacknowledged_bytes >= ACKNOWLEDGE_BYTES:
+        self._unacknowledged_bytes += events.size_of(event)
+        kept_bytes = self.welcome.max_pending_bytes if self.welcome is not None else 0
+        if self._unacknowledged_bytes >= min(ACKNOWLEDGE_BYTES, kept_bytes // 4):
             self._unacknowledged_bytes = 0
             self._link.send(commands.Acknowledge(self._last_seq), self._new_id())
 

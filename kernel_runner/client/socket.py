@@ -13,7 +13,7 @@ from kernel_runner.client.errors import BadAddress, ClientError, IncompatibleRun
 from kernel_runner.errors import ProtocolError
 from kernel_runner.messages.commands import Command
 from kernel_runner.messages.session_wire import Frames, Received, decode_event, encode_command
-from kernel_runner.zsocket import KEEPALIVE, ZSocket
+from kernel_runner.zsocket import KEEPALIVE, ZSocket, end_context
 
 SETTLE_SECONDS: Final = 0.02
 """ZeroMQ tells of an end a moment before it hands over the last that was received."""
@@ -79,7 +79,7 @@ class ClientSocket:
         if self._settling is not None:
             self._settling.cancel()
         self._close_sockets(linger_ms=200)
-        self._context.term()
+        end_context(self._context)
 
     def _open(self) -> None:
         self._works, self._settling = False, None
@@ -212,7 +212,7 @@ class AgentSockets:
             socket.socket.disable_monitor()
             monitor.close()
             socket.close(linger_ms=200)
-        self._context.term()
+        end_context(self._context)
 
     def _monitor(self, socket: ZSocket) -> ZSocket:
         watched = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED

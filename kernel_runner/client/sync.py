@@ -19,7 +19,7 @@ end of Python does it at the latest.
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from typing import Self, Unpack
 
@@ -146,15 +146,17 @@ class Kernel:
         open_kernel: gives the block in which the asynchronous kernel is open.
     """
 
-    def __init__(self, open_kernel: Callable[[], AbstractAsyncContextManager[client.Kernel]]):
+    def __init__(
+        self, open_kernel: Callable[[], AbstractAsyncContextManager[client.Kernel]]
+    ) -> None:
         thread = LoopThread()
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(thread.close)
             self._kernel = thread.enter(open_kernel)
-        except BaseException:
-            thread.close()
-            raise
+            on_failure.pop_all()
         self._thread, self._wait = thread, thread.wait
-        self._end = weakref.finalize(self, thread.close)  # also at the end of Python
+        # also at the end of Python, where what was made last ends first: so before its folders
+        self._end = weakref.finalize(self, thread.close)
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +177,15 @@ class Kernel:
     def welcome(self) -> events.Welcome | None:
         """What the runner told of itself and of our session."""
         return self._kernel.welcome
+
+    @property
+    def reconnect_seconds(self) -> float:
+        """How long a lost connection may stay away before the open requests are given up."""
+        return self._kernel.reconnect_seconds
+
+    @reconnect_seconds.setter
+    def reconnect_seconds(self, seconds: float) -> None:
+        self._kernel.reconnect_seconds = seconds
 
     def _reply(self, start: Callable[[], client.Reply]) -> Reply:
         async def started() -> client.Reply:

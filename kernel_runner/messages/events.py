@@ -1,7 +1,7 @@
 """Every event that the runner can send, one class each; fields are named as on the wire."""
 
 import datetime
-from typing import ClassVar, Literal, TypeAlias, get_args
+from typing import ClassVar, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -188,6 +188,9 @@ class Welcome(Event, frozen=True):
     max_body_bytes: int = 64 << 20
     """The largest body that the runner takes."""
 
+    max_pending_bytes: int = 8 << 20
+    """What the runner keeps in memory until it is acknowledged."""
+
 
 class Stopped(Event, frozen=True):
     """A signal has stopped the program, as Ctrl-Z does; ``signal`` with CONT lets it go on."""
@@ -281,3 +284,20 @@ EVENTS: dict[str, type[AnyEvent]] = {
     **{kind.type: kind for kind in get_args(AnyEvent) if issubclass(kind, Event)},
 }
 """The class of each type of event."""
+
+
+ENVELOPE_BYTES: Final = 256
+"""What an event is counted with beside its data."""
+
+
+def size_of(event: AnyEvent) -> int:
+    """What an event is counted with, in bytes."""
+    match event:
+        case Output() | File():
+            return len(event.data) + ENVELOPE_BYTES
+        case Media():
+            return sum(len(data) for data in event.data.values()) + ENVELOPE_BYTES
+        case Finished(files=tuple() as files):
+            return sum(map(len, files)) + ENVELOPE_BYTES
+        case _:
+            return ENVELOPE_BYTES
