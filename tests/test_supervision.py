@@ -9,9 +9,13 @@ import pytest
 
 from kernel_runner import bugs
 from kernel_runner.errors import RunnerBroken
+from kernel_runner.logs import LogStream
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Cancel, Complete, Execute, GetStatus, Query
 from kernel_runner.messages.options import TaskOptions
+from kernel_runner.messages.request import Envelope
+from kernel_runner.prompts import Watcher
+from kernel_runner.server import Server
 from kernel_runner.testing import running
 from tests.running import conversation
 from tests.wild import ENV, Wild, finish_of, raising, returning, wild
@@ -200,6 +204,69 @@ async def test_a_runner_with_too_many_bugs_ends_itself(
             await client.hear_until("finished", "r1")
             while not client.gone:  # noqa: ASYNC110 - it tells of itself by nothing else
                 await asyncio.sleep(0)
+
+    assert raised.group_contains(RunnerBroken)
+
+
+async def test_a_bug_in_a_task_that_nobody_awaits_ends_the_request_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(self: Watcher) -> None:
+        fail()
+
+    monkeypatch.setattr(Watcher, "_agreed_look", look)
+    async with running("shell", tmp_path, env=ENV) as client:
+        client.say(Execute("read line"), "r1")
+        heard = await client.hear_until("finished", "r1")
+        following = await finish_of(client, Execute("true"), "r2")
+
+    finish = heard[-1]
+    assert isinstance(finish, events.Finished)
+    assert finish.reason == "crashed"
+    assert "the task 'prompts' failed" in logged(heard)
+    assert following.reason == "completed"
+
+
+@pytest.mark.parametrize(("owner", "stage"), [(Server, "_end_idle_sessions"), (LogStream, "pump")])
+async def test_a_stage_that_dies_ends_the_runner_and_the_request_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, stage: str
+) -> None:
+    begun = asyncio.Event()
+
+    async def broken(self: object) -> None:
+        await begun.wait()
+        fail()
+
+    monkeypatch.setattr(owner, stage, broken)
+    heard: list[events.AnyEvent] = []
+    with pytest.raises(ExceptionGroup):  # noqa: PT012 - the end of the block raises
+        async with running("shell", tmp_path, env=ENV) as client:
+            client.say(Execute("echo ready; sleep 600"), "r1")
+            await client.hear_until("stdout", "r1")
+            begun.set()
+            heard += await client.hear_until("finished", "r1")
+
+    finish = heard[-1]
+    assert isinstance(finish, events.Finished)
+    assert finish.reason == "crashed"
+    assert "Traceback" in logged(heard)
+
+
+async def test_a_channel_that_fails_on_every_event_ends_the_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bugs, "MAX_BUGS", 20)
+
+    def refuse(envelope: Envelope) -> None:
+        fail()
+
+    async with asyncio.timeout(30):
+        with pytest.raises(ExceptionGroup) as raised:  # noqa: PT012 - the end of the block raises
+            async with running("shell", tmp_path, env=ENV) as client:
+                client._on_event = refuse
+                client.say(Execute("sleep 600"), "r1")
+                while not client.gone:  # noqa: ASYNC110 - it tells of itself by nothing else
+                    await asyncio.sleep(0)
 
     assert raised.group_contains(RunnerBroken)
 
