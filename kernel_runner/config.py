@@ -234,7 +234,9 @@ def _address(field: str, options: Options, problems: list[str]) -> str | None:
     scheme, _, rest = text.partition("://")
     match scheme:
         case "ipc" if rest:
-            if len(rest.encode()) > 107:
+            # whoever reads it elsewhere, in the address file, is in another folder
+            text = f"ipc://{_absolute(name, rest, problems)}"
+            if len(text.removeprefix("ipc://").encode()) > 107:
                 problems.append(f"{name}: {text}: the path has more than 107 bytes")
         case "tcp":
             _check_tcp(name, text, rest, options, problems)

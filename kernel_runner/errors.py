@@ -18,14 +18,15 @@ KernelRunnerError
 │   └── InterpreterDied
 ├── RunnerBroken           too much has gone wrong to go on
 ├── HookFailed             the language failed to answer what is served at once
-├── WorkspaceError         a file name that leads out of the work directory, or no such file
-├── SessionError           a session or an event that there is not
-├── NotNow                 what is asked for at once does not fit what runs
-│   ├── NoPrompt
-│   ├── InputFull
-│   ├── NoProgram
-│   ├── NoTerminal
-│   └── NoSignal
+├── Refusal                a request will not be carried out
+│   ├── WorkspaceError     a file name that leads out of the work directory, or no such file
+│   ├── SessionError       a session or an event that there is not
+│   └── NotNow             what is asked for at once does not fit what runs
+│       ├── NoPrompt
+│       ├── InputFull
+│       ├── NoProgram
+│       ├── NoTerminal
+│       └── NoSignal
 └── ClientError            the client's side: see `kernel_runner.client.errors`
 """
 

@@ -5,7 +5,6 @@ can open and which go with the process, however it ends.  Where these are full, 
 stay in memory, and whoever posts for a program waits.
 """
 
-import logging
 import os
 from array import array
 from collections import deque
@@ -24,6 +23,8 @@ MERGE_BYTES: Final = 65_536
 SEGMENT_BYTES: Final = 16 << 20
 """A file is given back as a whole, once all in it is acknowledged."""
 HEADER_LENGTH_BYTES: Final = 4
+LOOKS_IN_A_TURN: Final = 200
+"""So many events are looked at for a request before others have their turn."""
 
 
 def merged(last: Envelope, output: events.Output, request_id: str | None) -> Envelope | None:
@@ -42,9 +43,6 @@ def merged(last: Envelope, output: events.Output, request_id: str | None) -> Env
 MAX_SPOOL_BYTES: Final = 1 << 30
 FREE_SHARE: Final = 4
 """Unless it is told otherwise a spool takes at most one of so many parts of the free space."""
-
-
-log = logging.getLogger(__name__)
 
 
 class Spool:
@@ -155,33 +153,31 @@ class Journal:
         self._segments: deque[Segment] = deque()
         self._overflow: deque[Envelope] = deque()
         self._newest: Envelope | None = None  # not put away yet: it may grow
-        self._disk_refused = False
+        self.disk_error: OSError | None = None
+        """Why nothing is written to the disk just now."""
 
     @property
     def full(self) -> bool:
         """Whether whoever has more to say should wait."""
-        if self._overflow:
-            return True
         return self._memory_bytes >= self._max_memory_bytes and not self._has_disk
 
     @property
     def has_room(self) -> bool:
         """Whether who waited may go on: not as soon as a single event is gone."""
-        if self._overflow:
-            return False
         return self._memory_bytes <= self._max_memory_bytes // 2 or self._has_disk
 
     @property
     def _has_disk(self) -> bool:
-        return self._spool.left_bytes > 0 and not self._disk_refused
+        """Whether the next event may go to the disk: what is after it there must not be before."""
+        return self._spool.left_bytes > 0 and self.disk_error is None and not self._overflow
 
     def append(self, envelope: Envelope) -> None:
         """Keep the next event; never fails."""
         assert envelope.seq == self.next_seq, "events come in order"
         self.next_seq += 1
-        if self._newest is not None:
-            self._put_away(self._newest)
-        self._newest = envelope
+        former, self._newest = self._newest, envelope
+        if former is not None:
+            self._put_away(former)
 
     def merge(self, output: events.Output, request_id: str | None) -> bool:
         """Put output into the newest event, if it belongs there."""
@@ -211,14 +207,19 @@ class Journal:
         while self._head and _seq(self._head[0]) <= seq:
             self._memory_bytes -= events.size_of(self._head.popleft().event)
         if self._memory_bytes <= self._max_memory_bytes // 2:
-            self._disk_refused = False  # it may have room again
+            self.disk_error = None  # it may have room again
         if self._newest is not None and _seq(self._newest) <= seq:
             self._newest = None
         self.first_seq = max(self.first_seq, min(seq + 1, self.next_seq))
 
-    def of_request(self, request_id: str, before_seq: int) -> Iterator[Envelope]:
-        """The events of one request that are kept, as far as `before_seq`; it may take its time."""
+    def of_request(self, request_id: str, before_seq: int) -> Iterator[Envelope | None]:
+        """The events of one request that are kept, as far as `before_seq`.
+
+        None comes between when others should have their turn.
+        """
         for seq in range(self.first_seq, before_seq):
+            if seq % LOOKS_IN_A_TURN == 0:
+                yield None
             if seq < self.first_seq:  # it was acknowledged meanwhile
                 continue
             if (envelope := self.read(seq)).id == request_id:
@@ -231,13 +232,12 @@ class Journal:
 
     def _put_away(self, envelope: Envelope) -> None:
         has_memory = not self._segments and self._memory_bytes < self._max_memory_bytes
-        if not has_memory and not self._overflow and self._has_disk:
+        if not has_memory and self._has_disk:
             try:
                 self._write(envelope)
                 return
-            except OSError as error:
-                log.warning("the spool cannot be written, programs wait: %s", error.strerror)
-                self._disk_refused = True
+            except OSError as error:  # the disk is full: memory keeps it, and programs wait
+                self.disk_error = error
         (self._overflow if self._segments else self._head).append(envelope)
         self._memory_bytes += events.size_of(envelope.event)
 

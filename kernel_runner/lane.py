@@ -5,6 +5,7 @@ connections; an unnumbered one carries the answers to a single connection.
 """
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,8 @@ MAX_ANSWERS: Final = 1_024
 REPLACED: Final = f"more than {MAX_ANSWERS} answers wait for a client; older ones are replaced"
 MAX_SEEN_IDS: Final = 65_536
 """The ids that a session remembers, so that none is run twice: the oldest are forgotten."""
+
+log = logging.getLogger(__name__)
 
 Calls: TypeAlias = list[Callable[[], None]]
 Soon: TypeAlias = Callable[[Callable[[], None]], object]
@@ -198,6 +201,7 @@ class KeptSession(Session):
         self.journal = Journal(max_bytes, spool)
         self.sent_seq = 0
         """The number of the last event that was handed over."""
+        self._ever_sent_seq = 0
         self.used_at = time.monotonic()
         """When its client was last heard of."""
 
@@ -219,13 +223,13 @@ class KeptSession(Session):
         self.used_at = time.monotonic()
         return super().remember(request_id)
 
-    def has_reader(self) -> bool:
+    def probe(self) -> bool:
         """Whether there is a connection: ZeroMQ tells only when something is sent."""
         if self.peer is None:
             return False
-        greeting = events.Log("debug", events.local_time(time.time()), __name__, "still there")
+        probe = events.Log("debug", events.local_time(time.time()), __name__, "still there")
         try:
-            self.peer.send(Envelope(greeting, None, None, time.time_ns()))
+            self.peer.send(Envelope(probe, None, None, time.time_ns()))
         except PeerGone:
             self.detach()
         return self.peer is not None
@@ -242,16 +246,24 @@ class KeptSession(Session):
         return self.journal.has_room
 
     def _keep(self, envelope: Envelope) -> None:
+        had_error = self.journal.disk_error
         self.journal.append(envelope)
+        if (error := self.journal.disk_error) is not None and had_error is None:
+            # later: a log is an event, too, and may be one of this session
+            text = "the spool cannot be written, so programs wait: %s"
+            asyncio.get_running_loop().call_soon(log.warning, text, error.strerror)
 
     def _merge(self, output: events.Output, request_id: str | None) -> bool:
-        return self.pending > 0 and self.journal.merge(output, request_id)
+        # a client may still have what was sent once, under the same number
+        is_unknown = self.next_seq - 1 > self._ever_sent_seq
+        return is_unknown and self.journal.merge(output, request_id)
 
     def _next(self) -> Envelope:
         return self.journal.read(self.sent_seq + 1)
 
     def _sent(self) -> None:
         self.sent_seq += 1
+        self._ever_sent_seq = max(self._ever_sent_seq, self.sent_seq)
 
 
 def at_once(call: Callable[[], None]) -> None:
@@ -291,5 +303,5 @@ def _is_notice(envelope: Envelope) -> bool:
 
 def _notice(seq: int | None) -> Envelope:
     now = events.local_time(time.time())
-    log = events.Log("warning", now, "kernel_runner.outbox", REPLACED)
+    log = events.Log("warning", now, __name__, REPLACED)
     return Envelope(log, None, seq, time.time_ns())

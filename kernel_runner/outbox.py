@@ -110,7 +110,7 @@ class Outbox:
         for name, session in list(self._sessions.items()):
             is_kept = session.journal.first_seq < session.journal.next_seq
             patience = KEPT_SECONDS if is_kept else IDLE_SECONDS
-            if name in busy or (now - session.used_at > IDLE_SECONDS and session.has_reader()):
+            if name in busy or (now - session.used_at > IDLE_SECONDS and session.probe()):
                 session.used_at = now
             elif now - session.used_at > patience:
                 log.info("session %s ends: nobody used it for %d s", name, patience)
@@ -124,12 +124,14 @@ class Outbox:
         """Send the events of one request once more, with their numbers; False when none is kept."""
         found = False
         for envelope in session.journal.of_request(request_id, session.sent_seq + 1):
+            if envelope is None:
+                await asyncio.sleep(0)
+                continue
             found = True
             lane = self._lane_of(peer)
             lane.repeat(envelope)
             self._drop_empty(peer, lane)
             await lane.room()
-            await asyncio.sleep(0)  # others want to be heard meanwhile
         return found
 
     def pump(self) -> None:

@@ -41,8 +41,10 @@ class Puppet:
         async with asyncio.timeout(FAILURE_SECONDS):
             await self.events.send_multipart(frames)
 
-    async def finish(self, kind: str = "finished", exit_code: int = 0) -> None:
-        fields = {"exitCode": exit_code, "reason": "completed"}
+    async def finish(
+        self, kind: str = "finished", exit_code: int = 0, reason: str = "completed"
+    ) -> None:
+        fields = {"exitCode": exit_code, "reason": reason}
         await self.say(kind.encode(), json.dumps(fields).encode())
 
     async def complete(self, *suggestions: str) -> None:

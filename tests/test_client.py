@@ -317,3 +317,26 @@ async def test_a_client_that_reads_never_makes_a_program_wait_for_ever(
     options = ["--max-spool-bytes=0", f"--max-pending-bytes={max_pending_bytes}"]
     async with launch("python", options=options) as kernel, asyncio.timeout(FAILURE_SECONDS):
         assert (await kernel.query(code).result()).ok
+
+
+async def test_an_answer_to_a_prompt_that_fails_cancels_the_request(tmp_path: Path) -> None:
+    async with runner(tmp_path, "python") as started, connected(started) as client:
+
+        def fail(prompt: str, is_password: bool) -> str:
+            raise LookupError(prompt)
+
+        with pytest.raises(LookupError):
+            await client.query("input('name? ')").result(on_input=fail)
+        async with asyncio.timeout(FAILURE_SECONDS):
+            result = await client.query("print('on')").result()
+
+    assert result.stdout == "on\n"
+
+
+async def test_an_option_that_is_misspelt_is_told(started: RunnerProcess) -> None:
+    async with connected(started) as client:
+        misspelt: dict[str, float] = {"wall": 0.5}
+        with pytest.raises(TypeError, match=r"no option wall; there are .*wall_s"):
+            client.query("1", **misspelt)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="args is a sequence of words, not 'a b'"):
+            client.execute("true", args="a b")

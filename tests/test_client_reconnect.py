@@ -247,3 +247,45 @@ async def test_a_runner_of_another_version_is_told(tmp_path: Path) -> None:
             async with connect(f"ipc://{tmp_path}/peer"):
                 pass
         await answering
+
+
+async def test_a_client_that_takes_a_session_over_gets_the_results_of_its_own_requests(
+    started: RunnerProcess,
+) -> None:
+    address = started.addresses["session"]
+    async with connect(address) as first:
+        assert (await first.execute("echo first").result()).stdout == "first\n"
+        assert first.welcome is not None
+        async with connect(address, session=first.welcome.session) as second:
+            result = await second.execute("echo second").result()
+
+    assert result.stdout == "second\n"
+
+
+async def test_a_reader_that_stalls_gets_more_than_memory_and_disk_can_keep(tmp_path: Path) -> None:
+    options = ["--max-spool-bytes=30000000", "--max-pending-bytes=1000000"]
+    async with runner(tmp_path, "shell", *options) as small:
+        address = small.addresses["session"]
+        async with connect(address) as kernel, asyncio.timeout(FAILURE_SECONDS * 3):
+            reply = kernel.execute("head -c 100000000 /dev/zero")
+            kernel.pause()
+            async with connect(address) as other:
+                while (await other.status()).running != reply.id:
+                    pass
+            await asyncio.sleep(1)  # the reader stalls
+            kernel.resume()
+            result = await reply.result()
+
+    assert len(result.stdout) == 100_000_000
+
+
+async def test_pictures_are_acknowledged_as_well(tmp_path: Path) -> None:
+    options = ["--max-spool-bytes=0", "--max-pending-bytes=1000000"]
+    async with runner(tmp_path, "python", *options) as small:
+        address = small.addresses["session"]
+        async with connect(address) as kernel, asyncio.timeout(FAILURE_SECONDS * 3):
+            await kernel.query("class Page:\n def _repr_html_(self): return 'x' * 300_000").result()
+            for _ in range(20):
+                result = await kernel.query("display(Page())").result()
+
+    assert len(result.media) == 1

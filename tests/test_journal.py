@@ -135,3 +135,34 @@ def test_a_spool_in_memory_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert Spool.of(None, None).folder in (None, Path("/var/tmp"))
     assert Spool.of(Path("/dev/shm"), 1_000).left_bytes == 1_000
+
+
+def test_what_is_left_unacknowledged_at_the_end_keeps_nobody_waiting() -> None:
+    journal = Journal(64 * KIB, Spool(Path("/tmp"), 1))
+    seq = 0
+    while not journal.full:
+        seq += 1
+        journal.append(output(seq, 5 * KIB))
+
+    journal.forget(seq - 3)
+
+    assert journal.has_room
+    assert [journal.read(one) for one in range(seq - 2, seq + 1)] == [
+        output(one, 5 * KIB) for one in range(seq - 2, seq + 1)
+    ]
+
+
+def test_a_full_disk_is_told_once_and_no_number_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journal = Journal(KIB, Spool(Path("/tmp"), 1 << 30))
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwritev", refuse)
+    for seq in range(1, 20):
+        journal.append(output(seq, KIB))
+
+    assert journal.disk_error is not None
+    assert [journal.read(seq).seq for seq in range(1, 20)] == list(range(1, 20))

@@ -166,3 +166,18 @@ def test_a_session_whose_client_is_connected_lasts() -> None:
     assert outbox.find_session(name) is not None
     assert reader.kinds[1:] == ["log"] * 9
     assert {envelope.seq for envelope in reader.taken[1:]} == {None}
+
+
+def test_an_event_that_was_sent_does_not_grow_when_it_is_sent_again() -> None:
+    outbox, first, second = Outbox(10_000, at_once, Spool(None, 0)), Reader(), Reader()
+    session = outbox.open_session()
+    outbox.take_over(session, first, None)
+    session.post(stdout("one"), "r1")
+    second.room = 0
+    outbox.take_over(session, second, 0)
+
+    session.post(stdout("two"), "r1")
+    second.room = 10
+    outbox.pump()
+
+    assert [(e.seq, e.event) for e in second.taken] == [(1, stdout("one")), (2, stdout("two"))]

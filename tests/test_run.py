@@ -130,6 +130,74 @@ def test_a_program_whose_reader_leaves_is_ended(tmp_path: Path) -> None:
     assert done.returncode != 0
 
 
+def test_two_streams_into_one_file_keep_their_order(tmp_path: Path) -> None:
+    (tmp_path / "both.py").write_text(
+        "import sys\nfor n in range(50):\n print(n, flush=True); print('e', n, file=sys.stderr)"
+    )
+
+    with (tmp_path / "log").open("wb") as log:
+        subprocess.run([*RUN, "both.py"], cwd=tmp_path, stdout=log, stderr=log, check=True)
+
+    expected = "".join(f"{n}\ne {n}\n" for n in range(50))
+    assert (tmp_path / "log").read_text() == expected
+
+
+def test_a_program_meets_a_full_disk_itself(tmp_path: Path) -> None:
+    (tmp_path / "hello.py").write_text("print('hello')")
+
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*RUN, "hello.py"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
+
+    assert done.returncode == 120  # as Python by itself
+    assert b"No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_from_the_start_do_no_harm(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "touch.py").write_text("open('made', 'w'); print('x')")
+
+    script = f"{' '.join(RUN)} touch.py {closed}; echo $? >> code"
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True)
+
+    assert (tmp_path / "made").exists()
+    assert (tmp_path / "code").read_text() == "0\n"
+    assert done.stderr == b""
+
+
+def test_a_program_says_farewell_when_it_is_told_to_end(tmp_path: Path) -> None:
+    (tmp_path / "polite.py").write_text(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('farewell'), sys.exit(9)))\n"
+        "print('ready', flush=True); time.sleep(1000)"
+    )
+    with subprocess.Popen(
+        [*RUN, "polite.py"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.terminate()
+        rest = process.stdout.read()
+
+    assert (rest, process.returncode) == (b"farewell\n", 9)
+
+
+def test_what_was_ignored_from_the_start_stays_ignored(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text("print('ready', flush=True); input()")
+    with subprocess.Popen(
+        ["nohup", *RUN, "job.py"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGHUP)
+        process.communicate(b"go\n")
+
+    assert process.returncode == 0
+
+
 def test_a_limit_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text("import time; time.sleep(1000)")
 
@@ -427,6 +495,50 @@ def test_ctrl_z_gives_the_shell_back_and_fg_goes_on(person: Path) -> None:
     shell.line("Ada")
     shell.until("hello Ada")
     shell.close()
+
+
+def test_a_stopped_job_goes_on_in_the_background_and_can_be_killed_there(tmp_path: Path) -> None:
+    (tmp_path / "count.py").write_text(
+        "import time\nfor n in range(1000): print('n', n, flush=True); time.sleep(0.05)"
+    )
+    shell = Terminal(["bash", "--norc", "--noediting"], cwd=tmp_path, env={"PS1": "$ "})
+    shell.until_prompt("$")
+    shell.line(f"{' '.join(RUN)} count.py > log")
+    while not (tmp_path / "log").exists() or not (tmp_path / "log").read_text():
+        pass
+    shell.type("\x1a")
+    shell.until("Stopped")
+    before = len((tmp_path / "log").read_text())
+    shell.line("bg")
+    while len((tmp_path / "log").read_text()) <= before:
+        pass
+    shell.line("kill %1; wait %1; echo code $?")
+
+    shell.until("^code 143")
+    shell.close()
+
+
+def test_a_job_in_the_background_takes_no_keys_until_it_is_fetched(tmp_path: Path) -> None:
+    (tmp_path / "ask.py").write_text("print('hello', input('name? '))")
+    shell = Terminal(["bash", "--norc", "--noediting"], cwd=tmp_path, env={"PS1": "$ "})
+    shell.until_prompt("$")
+    shell.line(f"{' '.join(RUN)} ask.py &")
+    shell.until("name\\?")
+    shell.line("echo it is $((1 + 1))")
+    shell.until("^it is 2")
+    shell.line("fg")
+    shell.until("ask.py$")
+    shell.line("Ada")
+    shell.until("hello Ada")
+    shell.close()
+
+
+def test_a_crash_in_a_terminal_is_told(tmp_path: Path) -> None:
+    (tmp_path / "crash.py").write_text("import os; os.abort()")
+    terminal = Terminal([*RUN, "crash.py"], cwd=tmp_path, env={})
+
+    assert terminal.until_end() == 128 + signal.SIGABRT
+    assert terminal.lines == ["kernel-runner: the program was ended by SIGABRT"]
 
 
 @pytest.mark.parametrize("where", ["| cat", "2>&1 | cat", "2> errors", "< /dev/null"])

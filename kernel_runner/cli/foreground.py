@@ -8,7 +8,7 @@ import errno
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +20,7 @@ from kernel_runner.cli.standard_streams import (
     terminal_of_program,
 )
 from kernel_runner.cli.status_line import StatusLine
-from kernel_runner.client.errors import ClientError
+from kernel_runner.client.errors import ClientError, RequestRefused
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.client.reply import Reply
 from kernel_runner.messages import commands, events
@@ -238,8 +238,13 @@ class Foreground:
 
     async def _feed(self, command: commands.Command) -> None:
         """Returns when the program's side has taken it; refused, it has ended."""
-        with suppress(ClientError):
+        try:
             await self._kernel.send(command).answer()
+        except RequestRefused:
+            pass
+        except ClientError as error:  # the program's input would have a hole
+            self.failure = str(error)
+            self._kernel.send(commands.Interrupt(force=True))
 
     def _interrupt(self) -> None:
         self._signal("INT")

@@ -50,17 +50,18 @@ def address_of(options: argparse.Namespace) -> str:
     if options.address is not None and options.address_file is not None:
         raise UsageError("an address and --address-file: give one of them")
     if options.address is not None:
-        return _in_full(options.address)
+        return in_full(options.address)
     if options.address_file is not None:
         return _read_address(options.address_file)
     if address := os.environ.get(ADDRESS_VARIABLE):
-        return _in_full(address)
+        return in_full(address)
     if file := os.environ.get(FILE_VARIABLE):
         return _read_address(file)
     return DEFAULT_ADDRESS
 
 
-def _in_full(address: str) -> str:
+def in_full(address: str) -> str:
+    """The address that is meant: a port alone is one of this machine."""
     return f"tcp://127.0.0.1:{address}" if address.isdecimal() else address
 
 

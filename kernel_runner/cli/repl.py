@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kernel_runner import __version__, langs
+from kernel_runner.cli.remote import in_full
 from kernel_runner.cli.repl_cell import Cell, RunnerSilent
 from kernel_runner.cli.repl_commands import CommandError, Commands, Quit, Restart, is_command
 from kernel_runner.cli.repl_commands import names as command_names
@@ -64,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
         with asyncio.Runner() as runner:
             return runner.run(_main(session))
     except asyncio.CancelledError:
+        if not session.stopped_by:
+            raise
         return 128 + session.stopped_by  # everything has been ended
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO):
@@ -145,7 +148,7 @@ class Session:
 
     def _kernel(self) -> AbstractAsyncContextManager[Kernel]:
         if self._options.connect is not None:
-            return connect(self._options.connect)
+            return connect(in_full(self._options.connect))
         return launch(self._options.language, work_dir=(self._options.work_dir or Path()).resolve())
 
     def _check_language(self, kernel: Kernel) -> None:

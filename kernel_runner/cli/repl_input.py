@@ -45,6 +45,7 @@ class CellPrompt:
         self._session: PromptSession[str] = PromptSession(
             f"{language}> ",
             multiline=True,
+            enable_suspend=True,
             prompt_continuation=lambda width, line, wrapped: "... ".rjust(width),
             history=_history(language, environ),
             lexer=DynamicLexer(lambda: None if self._is_long() else lexer),

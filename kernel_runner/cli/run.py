@@ -70,9 +70,10 @@ def run(options: argparse.Namespace) -> int:
         gc.enable()
         exit_code = run_here(_program(options, language), control, watch=options.watch)
     else:
+        from kernel_runner.cli.remote import in_full
         from kernel_runner.cli.run_remote import run_there
 
-        exit_code = run_there(_program(options, language), options.connect, options.files)
+        exit_code = run_there(_program(options, language), in_full(options.connect), options.files)
     os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
 
 

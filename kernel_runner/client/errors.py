@@ -147,7 +147,8 @@ class ProgramFailed(ClientError):
         self.exit_code = exit_code
         self.reason = reason
         self.stderr = "\n".join(stderr.splitlines()[-STDERR_LINES:])
-        how = f"{what} ended with exit code {exit_code} ({reason})"
+        why = "" if reason == "completed" else f" ({reason})"
+        how = f"{what} ended with exit code {exit_code}{why}"
         text = f"{how}: {message}" if message else how
         super().__init__(f"{text}\n{self.stderr}" if self.stderr else text)
 

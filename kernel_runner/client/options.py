@@ -43,10 +43,16 @@ def task_options(options: QueuedOptions) -> TaskOptions:
     """The same as a message has it.
 
     Raises:
+        TypeError: there is no such option.
         ValueError: an option has a value that it cannot have.
     """
     if not options:
         return TaskOptions()
+    if unknown := options.keys() - QueuedOptions.__annotations__.keys():
+        known = ", ".join(sorted(QueuedOptions.__annotations__))
+        raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {known}")
+    if isinstance(options.get("args"), str | bytes):
+        raise ValueError(f"args is a sequence of words, not {options['args']!r:.80}")
     stdin = options.get("stdin", "prompt")
     if not isinstance(stdin, bytes) and stdin not in ("prompt", "stream", "none"):
         raise ValueError(f"stdin is 'prompt', 'stream', 'none' or bytes, not {stdin!r:.80}")

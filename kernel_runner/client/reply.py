@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias
 
 from kernel_runner.client.errors import ClientError, RequestRefused
@@ -178,11 +178,23 @@ class Reply:
         """
         while (prompt := await self.prompt()) is not None:
             if on_input is not None:
-                line = on_input(prompt.text, prompt.is_password)
-                await self.give(await line if inspect.isawaitable(line) else line)
+                async with self.cancelled_on_failure():
+                    line = on_input(prompt.text, prompt.is_password)
+                    line = await line if inspect.isawaitable(line) else line
+                await self.give(line)
         if isinstance(self._last, events.Refused):
             raise RequestRefused(self._last.code, self._last.message, self._last.hint)
         return self._collected.result(self.id)
+
+    @asynccontextmanager
+    async def cancelled_on_failure(self) -> AsyncIterator[None]:
+        """Whoever was to answer has failed: nobody would, and others wait in line."""
+        try:
+            yield
+        except BaseException:
+            with suppress(RequestRefused):
+                await self.cancel()
+            raise
 
     async def give(self, line: str | None) -> None:
         """Answer a prompt: a line, or None for the end of the input.

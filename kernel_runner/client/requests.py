@@ -1,6 +1,8 @@
 """Requests in, what comes back for each out to its reply, over one link."""
 
+import asyncio
 import itertools
+import os
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -16,6 +18,8 @@ from kernel_runner.messages.session_wire import Received
 
 ACKNOWLEDGE_BYTES: Final = 1 << 20
 """How much may come before the runner is told that it has arrived."""
+ACKNOWLEDGE_SECONDS: Final = 1.0
+"""How long what came may stay untold."""
 Answer = TypeVar("Answer")
 
 
@@ -65,7 +69,9 @@ class Requests:
         """Called with events that belong to no request that is open, such as logs."""
         self._open: dict[str, OpenRequest] = {}
         self._numbers = itertools.count(1)
+        self._name = os.urandom(3).hex()  # ids of several clients stand in one queue
         self._last_seq = self._unacknowledged_bytes = 0
+        self._acknowledging: asyncio.TimerHandle | None = None
         self._error: ClientError | None = None
         self._is_away = self._is_taken = False
         self._link = open_link(self._receive)
@@ -79,6 +85,7 @@ class Requests:
         """End the connection: what is open fails, and so does every later request."""
         if not isinstance(self._error, KernelClosed):
             self.fail(KernelClosed())
+            self._acknowledge()  # so that the runner need not keep it for us
             self._link.close()
 
     def pause(self) -> None:
@@ -136,7 +143,7 @@ class Requests:
         await self._ask(commands.Hello(session), events.Welcome)
 
     def _new_id(self) -> str:
-        return f"r{next(self._numbers)}"
+        return f"{self._name}-{next(self._numbers)}"
 
     async def _ask(self, command: commands.Command, kind: type[Answer]) -> Answer:
         answer = await self.send(command).answer()
@@ -201,9 +208,22 @@ class Requests:
 
     def _acknowledge_some(self, event: events.AnyEvent) -> None:
         """Let the runner forget what we have, now and then: each time costs a message."""
+        if self.welcome is None:
+            return  # a runner in this process keeps nothing
         self._unacknowledged_bytes += events.size_of(event)
-        kept_bytes = self.welcome.max_pending_bytes if self.welcome is not None else 0
-        if self._unacknowledged_bytes >= min(ACKNOWLEDGE_BYTES, kept_bytes // 4):
+        if self._unacknowledged_bytes >= min(
+            ACKNOWLEDGE_BYTES, self.welcome.max_pending_bytes // 4
+        ):
+            self._acknowledge()
+        elif self._acknowledging is None:
+            loop = asyncio.get_running_loop()
+            self._acknowledging = loop.call_later(ACKNOWLEDGE_SECONDS, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        if self._acknowledging is not None:
+            self._acknowledging.cancel()
+            self._acknowledging = None
+        if self._unacknowledged_bytes and not self._is_away:
             self._unacknowledged_bytes = 0
             self._link.send(commands.Acknowledge(self._last_seq), self._new_id())
 

@@ -85,7 +85,8 @@ class Result(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         printed = f"{len(self.output):,} characters of output"
-        return f"<Result of {self.step}: {self.reason}, exit code {self.exit_code}, {printed}>"
+        why = f"{self.reason}: {self.message}" if self.message else self.reason
+        return f"<Result of {self.step}: {why}, exit code {self.exit_code}, {printed}>"
 
 
 STEPS: Final = {"clean-finished": "clean", "build-finished": "build"}

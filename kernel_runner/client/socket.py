@@ -15,6 +15,8 @@ from kernel_runner.messages.commands import Command
 from kernel_runner.messages.session_wire import Frames, Received, decode_event, encode_command
 from kernel_runner.zsocket import KEEPALIVE, ZSocket, end_context
 
+RECONNECT: Final[Mapping[int, int]] = {zmq.RECONNECT_IVL: 10, zmq.RECONNECT_IVL_MAX: 1_000}
+"""In milliseconds, twice as long each time; by itself libzmq waits 100 from the first time on."""
 SETTLE_SECONDS: Final = 0.02
 """ZeroMQ tells of an end a moment before it hands over the last that was received."""
 WATCHED: Final = zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
@@ -87,7 +89,7 @@ class ClientSocket:
             self._context.socket(zmq.DEALER),
             on_frames=self._receive,
             on_writable=self._flush,
-            options=KEEPALIVE,
+            options={**KEEPALIVE, **RECONNECT},
         )
         monitor = self._socket.socket.get_monitor_socket(WATCHED)
         self._monitor = ZSocket(monitor, on_frames=self._watch)

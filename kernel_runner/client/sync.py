@@ -127,7 +127,12 @@ class Reply:
     def result(self, *, on_input: Callable[[str, bool], str | None] | None = None) -> Result:
         """How it ended and what it printed; `on_input` is called in the thread that waits here."""
         while on_input is not None and (prompt := self.prompt()) is not None:
-            self._wait(self._reply.give(on_input(prompt.text, prompt.is_password)))
+            try:
+                line = on_input(prompt.text, prompt.is_password)
+            except BaseException:
+                self.cancel()  # nobody would answer, and others wait in line
+                raise
+            self._wait(self._reply.give(line))
         return self._wait(self._reply.result())
 
     def interrupt(self, *, force: bool = False) -> None:

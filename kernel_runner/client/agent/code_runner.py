@@ -118,6 +118,7 @@ class CodeRunner:
         self._runs = Runs(
             self._sockets.send,
             self._regulate,
+            self._synchronise,
             max_bytes=max_buffered_bytes,
             abandon_seconds=abandon_seconds,
         )
@@ -199,12 +200,16 @@ class CodeRunner:
         self._say(commands.Input(text.encode(errors="replace")))
 
     async def feed_interrupt(self, run_id: str | None = None) -> None:
-        """Stop what runs; with an id only that run, which is never started if it still waits."""
+        """End the run that is active, all steps of it.
+
+        With an id only that run, which is never started if it still waits.
+        """
         if run_id is not None:
             if self._runs.take_out(run_id):
                 return
             self._runs.check_active(run_id)
-        self._say(commands.Interrupt())
+        self._check_ready()
+        self._runs.interrupt()
 
     async def release(self, run_id: str) -> None:
         """The client of this run is gone: end the run, and keep nothing of it."""
@@ -279,14 +284,17 @@ class CodeRunner:
 
     def _say(self, command: commands.Command) -> None:
         frames = frames_of(command)
+        self._check_ready()
+        self._sockets.send(frames)
+
+    def _check_ready(self) -> None:
         if not self._is_ready.is_set():
             raise RunnerLost(self.address)
-        self._sockets.send(frames)
 
     # The connection ---------------------------------------------------------------------------
 
     def _synchronise(self) -> None:
-        """All up to the answer to this was meant for an earlier connection."""
+        """Ask who is there.  All before the answer was meant for an earlier connection."""
         self._token = secrets.token_hex(8)
         self._sockets.send(encode_command(commands.GetStatus(self._token)))
 
@@ -294,6 +302,7 @@ class CodeRunner:
         self._is_ready.clear()
         self._questions.close(RunnerLost(self.address))
         self._runs.close(RunnerLost(self.address))
+        self._regulate()
 
     def _receive(self, frames: Frames) -> None:
         try:
@@ -301,15 +310,22 @@ class CodeRunner:
         except ProtocolError as error:
             self._receive_unreadable(frames, error)
             return
-        if not self._is_ready.is_set():
-            if isinstance(event, events.Status) and event.echo == self._token:
-                self._is_ready.set()
-                self._questions.open()
-                self._runs.open(is_idle=event.running is None and event.queue_length == 0)
-            return
-        if not self._questions.put(event):
+        if isinstance(event, events.Status) and event.echo == self._token:
+            self._meet(event)
+        elif self._is_ready.is_set() and not self._questions.put(event):
             self._runs.put(event)
             self._regulate()
+
+    def _meet(self, status: events.Status) -> None:
+        """A runner that stops is none: what it is fed comes back."""
+        if status.state == "stopping":
+            self._lose()
+        elif self._is_ready.is_set():
+            self._runs.go_on()
+        else:
+            self._is_ready.set()
+            self._questions.open()
+            self._runs.open(is_idle=status.running is None and status.queue_length == 0)
 
     def _receive_unreadable(self, frames: Frames, error: ProtocolError) -> None:
         """Whoever it was meant for is told; the reading goes on."""

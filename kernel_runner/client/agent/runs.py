@@ -3,6 +3,9 @@
 A run is active until the runner has answered all its steps, whoever asks for its results when: so
 nothing that arrives between two questions is lost, and nobody who stops asking holds up the rest
 for ever.
+
+This side never cancels.  A step that comes back cancelled says that the runner stops, and then the
+whole line would come back so; or that another client took it.  So it is held until that is known.
 """
 
 import asyncio
@@ -10,7 +13,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeGuard
 
 from kernel_runner.client.agent.console import NextResult
 from kernel_runner.client.agent.errors import (
@@ -39,6 +42,7 @@ class Runs:
     Args:
         send: sends one command; never waits.
         on_change: called when more or less is kept than before.
+        on_doubt: called when the runner may be about to stop; `go_on` or `close` has to follow.
         max_bytes: a run that keeps so much is told of before its flush timeout.
         abandon_seconds: see `connect`.
     """
@@ -47,16 +51,19 @@ class Runs:
         self,
         send: Callable[[Frames], None],
         on_change: Callable[[], None],
+        on_doubt: Callable[[], None],
         *,
         max_bytes: int,
         abandon_seconds: float | None,
     ) -> None:
-        self._send, self._on_change = send, on_change
+        self._send, self._on_change, self._on_doubt = send, on_change, on_doubt
         self._max_bytes, self._abandon_seconds = max_bytes, abandon_seconds
         self._loop = asyncio.get_running_loop()
         self._is_open = False
         self._ended: ClientError | None = None
         self._active: Run | Leftovers | None = None
+        self._cancelled: events.Finished | None = None
+        """The end of the active run's step, held as long as it is in doubt what it says."""
         self._line: deque[Run] = deque()
         self._known: dict[str, Run] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -120,15 +127,25 @@ class Runs:
 
     def put(self, event: events.AnyEvent) -> None:
         """An event of the active run; what comes while there is none is only logged."""
-        if self._active is None:
+        if self._active is None or self._cancelled is not None:
             log.info("no run is active for %s", event)
-            return
-        self._active.put(event)
-        self._end_if_over()
+        elif isinstance(self._active, Run) and _is_cancelled(event):
+            self._cancelled = event
+            self._on_doubt()
+        else:
+            self._active.put(event)
+            self._continue()
+
+    def go_on(self) -> None:
+        """The runner does not stop: what was cancelled was so by another client, and ends."""
+        if isinstance(self._active, Run) and self._cancelled is not None:
+            self._active.cancel(self._cancelled)
+            self._cancelled = None
+            self._continue()
 
     def unreadable(self, kind: str, error: ClientError) -> None:
         """Something of the active run could not be read; its caller is told."""
-        if self._active is None:
+        if self._active is None or self._cancelled is not None:
             return
         if kind in FINISHES:
             self._active.finish(kind)
@@ -136,7 +153,7 @@ class Runs:
         else:
             now = events.local_time(time.time())
             self._active.put(events.Log("warning", now, __name__, str(error)))
-        self._end_if_over()
+        self._continue()
 
     def check_active(self, run_id: str) -> None:
         """Raises `UnknownRun` or `RunNotActive`."""
@@ -158,8 +175,15 @@ class Runs:
         if run in self._line:
             self._line.remove(run)
         elif run is self._active:
-            self._send(encode_command(commands.Interrupt()))
+            self.interrupt()
         self._forget(run)
+
+    def interrupt(self) -> None:
+        """End what is active, all steps of it."""
+        self._send(encode_command(commands.Interrupt()))
+        if self._active is not None:
+            self._active.interrupt()
+            self._feed(self._active)
 
     def open(self, *, is_idle: bool) -> None:
         """There is a connection; `is_idle` says that nothing is left in the runner."""
@@ -169,11 +193,20 @@ class Runs:
         self._start_next()
 
     def close(self, error: ClientError) -> None:
-        """The connection has ended: the active run fails, the line waits for the next one."""
+        """The runner has gone: the active run ends, unless it was not begun.
+
+        That one waits with the others for the next runner.
+        """
         self._is_open = False
-        if isinstance(self._active, Run):
-            self._active.lose(error)
-        self._active = None
+        run, self._active = self._active, None
+        cancelled, self._cancelled = self._cancelled, None
+        if isinstance(run, Run):
+            if cancelled is None:
+                run.lose(error)
+            elif run.take_back(cancelled):
+                self._line.appendleft(run)
+            else:
+                run.cancel(cancelled)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -200,14 +233,20 @@ class Runs:
         self._active = run
         if isinstance(run, Run):
             run.asked_at = self._loop.time()
-        for frames in run.frames:
+        self._feed(run)
+
+    def _feed(self, run: Run | Leftovers) -> None:
+        for frames in run.feed():
             self._send(frames)
 
-    def _end_if_over(self) -> None:
-        if self._active is not None and self._active.is_over:
-            self._active = None
-            self._bound_unclaimed()
-            self._start_next()
+    def _continue(self) -> None:
+        """Feed the next step, or the next run, if it is time for it."""
+        if self._active is not None:
+            self._feed(self._active)
+            if self._active.is_over:
+                self._active = None
+                self._bound_unclaimed()
+                self._start_next()
         self._on_change()
 
     def _forget(self, run: Run) -> None:
@@ -234,7 +273,7 @@ class Runs:
         if left <= 0:
             if run.dropped_bytes is None:
                 run.drop()
-            self._send(encode_command(commands.Interrupt()))  # again if it did not help: it climbs
+            self.interrupt()  # again if it did not help: it climbs
             self._on_change()
             left = patience
         self._timer = self._loop.call_later(left, self._watch_again)
@@ -242,3 +281,7 @@ class Runs:
     def _watch_again(self) -> None:
         self._timer = None
         self._watch()
+
+
+def _is_cancelled(event: events.AnyEvent) -> TypeGuard[events.Finished]:
+    return isinstance(event, events.Finished) and event.reason == "cancelled"
