@@ -58,7 +58,7 @@ class Foreground:
     def __init__(self, kernel: Kernel, terminal: Terminal | None, *, feeds_stdin: bool) -> None:
         self.terminal = terminal
         self._kernel = kernel
-        self._feeds_stdin = feeds_stdin
+        self.feeds_stdin = feeds_stdin
         self._takes_input = False
         self._loop = asyncio.get_running_loop()
         self._outlets = {fd: Outlet(fd, self._lose_reader) for fd in (1, 2)}
@@ -218,7 +218,7 @@ class Foreground:
         self._takes_input = True
         if self._keys is not None:
             self._feed_soon()
-        elif self._feeds_stdin:
+        elif self.feeds_stdin:
             self._feeding = asyncio.create_task(self._feed_stdin(), name="input")
 
     def _feed_soon(self) -> None:

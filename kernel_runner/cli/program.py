@@ -60,8 +60,9 @@ async def build_and_execute(
         if finish.exit_code == 0:
             finish = await foreground.follow(steps[1], takes_input=True)
     except asyncio.CancelledError:
-        for step in reversed(steps):
-            kernel.send(commands.Cancel(step.id))
+        if foreground.feeds_stdin:  # a runner that goes on without us; one of our own ends with us
+            for step in reversed(steps):
+                kernel.send(commands.Cancel(step.id))
         raise
     if message := finish.message or foreground.failure or _death(finish, foreground):
         foreground.tell(message)
