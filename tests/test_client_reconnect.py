@@ -21,6 +21,7 @@ from kernel_runner.client import (
     connect,
 )
 from kernel_runner.messages import events
+from kernel_runner.messages.session_wire import encode_event
 from tests.proxy import Proxy, proxy
 from tests.running import RunnerProcess, runner
 from tests.wire import FAILURE_SECONDS
@@ -155,6 +156,48 @@ async def test_many_cuts_lose_no_request(started: RunnerProcess, between: Proxy)
 
     assert ends == ["completed"] * 30
     assert runs.split() == [b"%d" % number for number in range(30)]
+
+
+async def test_a_request_that_overtakes_hello_on_a_new_connection_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    welcome = events.Welcome("s", "shell", "0", [], next_seq=1)
+    with zmq.asyncio.Context() as context, context.socket(zmq.ROUTER) as peer:
+        peer.bind(f"ipc://{tmp_path}/peer")
+
+        async def hear(op: str) -> tuple[bytes, str]:
+            async with asyncio.timeout(FAILURE_SECONDS):
+                routing_id, header, _ = await peer.recv_multipart()
+            asked = msgpack.unpackb(header)
+            assert asked["op"] == op
+            return routing_id, asked["id"]
+
+        async def say(to: tuple[bytes, str], event: events.AnyEvent, seq: int | None) -> None:
+            frames = encode_event(event, request_id=to[1], seq=seq, t_ns=0)
+            await peer.send_multipart([to[0], *frames])
+
+        async with proxy(f"ipc://{tmp_path}/peer") as between:
+            block = connect(between.address)
+            entering = asyncio.create_task(block.__aenter__())
+            await say(await hear("hello"), welcome, None)
+            kernel = await entering
+            reply = kernel.execute("true")
+            asked = await hear("exec")
+            await say(asked, events.Refused("exec", "no-session", "there is none"), None)
+            heard = asyncio.Event()
+            kernel.on_other = lambda received: heard.set()
+            await say((asked[0], ""), events.Log("info", "", "peer", "after"), None)
+            await heard.wait()
+            between.cut()
+            await say(await hear("hello"), welcome, None)
+            asked_again = await hear("exec")
+            await say(asked_again, events.Finished("finished", 0, "completed"), 1)
+            async with asyncio.timeout(FAILURE_SECONDS):
+                result = await reply.result()
+            await block.__aexit__(None, None, None)
+
+    assert asked_again[1] == asked[1]
+    assert result.reason == "completed"
 
 
 async def test_another_runner_at_the_address_fails_what_was_open_and_takes_what_is_new(

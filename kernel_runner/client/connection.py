@@ -17,7 +17,8 @@ from kernel_runner.client.errors import (
 )
 from kernel_runner.client.reply import Reply
 from kernel_runner.client.requests import OpenLink, OpenRequest, Requests
-from kernel_runner.messages import commands
+from kernel_runner.messages import commands, events
+from kernel_runner.messages.session_wire import Received
 
 RECONNECT_SECONDS: Final = 300.0
 
@@ -84,6 +85,22 @@ class Connection(Requests):
             if not request.accepted:
                 request.asked_again = request.asked
                 self._put_on_link(request_id, request)
+
+    def _deliver(self, received: Received, request: OpenRequest) -> None:
+        if self._overtook_hello(received.event, request):
+            request.asked = False  # and is asked with the others, behind hello
+        else:
+            super()._deliver(received, request)
+
+    def _overtook_hello(self, event: events.AnyEvent, request: OpenRequest) -> bool:
+        """Whether the request went out on a new connection before we heard of the cut."""
+        return (
+            isinstance(event, events.Refused)
+            and event.code == "no-session"
+            and self.welcome is not None
+            and not self._is_taken
+            and not isinstance(request.command, commands.Hello)
+        )
 
     def _unknown(self, request: OpenRequest) -> ClientError | None:
         """The error of a request that may have been carried out and cannot be asked again."""
