@@ -139,7 +139,7 @@ class Meter:
             waited = cgroup.cpu_seconds()
         self._waited_seconds = max(self._waited_seconds, waited)
         self._see(processes)
-        self.peak_bytes = max(self.peak_bytes, _memory_of(processes, self.peak_bytes))
+        self.peak_bytes = max(self.peak_bytes, memory_of(processes, self.peak_bytes))
         return [one.pid for one in processes]
 
     def _see(self, processes: list[Process]) -> None:
@@ -178,7 +178,7 @@ def go_before_others() -> None:
         return
 
 
-def _memory_of(processes: list[Process], known_bytes: int) -> int:
+def memory_of(processes: list[Process], known_bytes: int) -> int:
     """What they have together; pages in common are counted once, where that can matter."""
     resident = sum(one.resident_pages for one in processes) * PAGE_BYTES
     if resident <= known_bytes or len(processes) < 2:
@@ -190,8 +190,10 @@ def _memory_of(processes: list[Process], known_bytes: int) -> int:
 def _share_of(process: Process) -> int:
     try:
         fd = os.open(f"/proc/{process.pid}/smaps_rollup", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # another user's, or it has ended
+    except PermissionError:  # another user's
         return process.resident_pages * PAGE_BYTES
+    except OSError:  # it has ended
+        return 0
     try:
         text = os.read(fd, 4096)
     except OSError:
