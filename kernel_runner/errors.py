@@ -27,6 +27,7 @@ KernelRunnerError
 │       ├── NoTerminal
 │       └── NoSignal
 └── ClientError            the client's side: see `kernel_runner.client.errors`
+    └── BadKey             a key file cannot be used; for a runner it becomes a ConfigError
 """
 
 from collections.abc import Sequence
@@ -242,3 +243,7 @@ class NoSignal(NotNow):
 
 class ClientError(KernelRunnerError):
     """Base class of what the client raises."""
+
+
+class BadKey(ClientError):
+    """A key file cannot be used: not there, open to others, or no key where there has to be one."""

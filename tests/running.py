@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,16 +83,21 @@ async def runner(
     *options: str,
     env: Mapping[str, str] | None = None,
     stdin: int = asyncio.subprocess.DEVNULL,
+    before: Sequence[str] = (),
 ) -> AsyncIterator[RunnerProcess]:
-    """A runner on ipc sockets in `folder`.  At the end it is stopped, and has to leave nothing."""
+    """A runner on ipc sockets in `folder`.  At the end it is stopped, and has to leave nothing.
+
+    Args:
+        before: a command that carries out the rest of its words, such as `setpriv`.
+    """
     for name in ("work", "scratch"):
         (folder / name).mkdir(exist_ok=True)
     mark = secrets.token_hex(8)
     sockets = [f"--{name}=ipc://{folder}/{name}" for name in ("in", "out", "session")]
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "kernel_runner", language, f"--work-dir={folder}/work"),
-            *(*sockets, *options),
+            *(*before, sys.executable, "-X", f"{MARK}={mark}", "-m", "kernel_runner", language),
+            *(f"--work-dir={folder}/work", *sockets, *options),
             env={**os.environ, "TMPDIR": str(folder / "scratch"), MARK: mark, **(env or {})},
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
@@ -153,11 +158,17 @@ def marked_processes(mark: str, name: str | None = None) -> list[int]:
 
 def _is_marked(pid: int, mark: str, name: str | None) -> bool:
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
         command = Path(f"/proc/{pid}/comm").read_text().strip()
+        return name in (None, command) and f"{MARK}={mark}".encode() in _environment(pid)
     except OSError:
         return False
-    return f"{MARK}={mark}".encode() in environment and name in (None, command)
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except PermissionError:  # a runner hides it from all but root; so it has the mark as a word
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 async def process_ended(pid: int) -> None:

@@ -7,6 +7,7 @@ import msgspec
 import zmq
 
 from kernel_runner.channels import Receiver
+from kernel_runner.channels.admission import Admission
 from kernel_runner.channels.binding import bind
 from kernel_runner.channels.gate import Gate
 from kernel_runner.errors import BodyTooLarge, ProtocolError
@@ -28,12 +29,13 @@ class AgentChannel:
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        commands_at: str,
-        events_at: str,
+        admission: Admission,
+        addresses: tuple[str, str],
         max_body_bytes: int,
     ) -> None:
         self._context = context
-        self._addresses = (commands_at, events_at)
+        self._admission = admission
+        self._addresses = addresses
         self._max_body_bytes = max_body_bytes
         self._runs = RunNames()
         self._ids = itertools.count(1)
@@ -52,6 +54,7 @@ class AgentChannel:
         self._events_out = events_out
         self._gate = Gate(
             events_out.socket,
+            self._admission,
             on_arrival=lambda: receiver.attach(self),
             on_departure=lambda: receiver.detach(self),
         )

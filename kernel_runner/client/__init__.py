@@ -31,11 +31,13 @@ from typing import TYPE_CHECKING
 
 from kernel_runner.client.errors import (
     BadAddress,
+    BadKey,
     ClientError,
     ConnectionCut,
     FileTooLarge,
     IncompatibleRunner,
     KernelClosed,
+    KeyRefused,
     LocalFileError,
     ProgramFailed,
     RequestRefused,
@@ -59,12 +61,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadAddress",
+    "BadKey",
     "ClientError",
     "ConnectionCut",
     "FileTooLarge",
     "IncompatibleRunner",
     "Kernel",
     "KernelClosed",
+    "KeyRefused",
     "Limits",
     "LocalFileError",
     "ProgramFailed",

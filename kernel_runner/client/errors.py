@@ -4,6 +4,8 @@
 ClientError
 ├── RunnerNotStarted    the runner's process ended before it could be reached
 ├── BadAddress          no address that could be connected to
+├── BadKey              a key file that cannot be used
+├── KeyRefused          the runner does not know our key, or one side has keys and the other none
 ├── RunnerUnreachable   nobody answers at the address
 ├── IncompatibleRunner  what answers there speaks another version, or another protocol
 ├── RunnerDied          the runner's process ended while it was used
@@ -19,7 +21,7 @@ ClientError
 ```
 """
 
-from kernel_runner.errors import ClientError, Reason
+from kernel_runner.errors import BadKey, ClientError, Reason
 
 STDERR_LINES = 10
 """How much of its standard error the text of a failed program has."""
@@ -34,6 +36,13 @@ class BadAddress(ClientError):
 
     def __init__(self, address: str) -> None:
         super().__init__(f"{address!r} is no address; write tcp://HOST:PORT or ipc://PATH")
+
+
+class KeyRefused(ClientError):
+    """The runner lets nobody in with the key that we have, or have not."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"the runner at {address} lets nobody in like this: {reason}")
 
 
 class RunnerUnreachable(ClientError):
@@ -159,11 +168,13 @@ class ProgramFailed(ClientError):
 
 __all__ = [
     "BadAddress",
+    "BadKey",
     "ClientError",
     "ConnectionCut",
     "FileTooLarge",
     "IncompatibleRunner",
     "KernelClosed",
+    "KeyRefused",
     "LocalFileError",
     "ProgramFailed",
     "RequestRefused",

@@ -37,7 +37,11 @@ __all__ = ["Kernel", "Reply", "connect", "launch"]
 
 
 def connect(
-    address: str, *, session: str | None = None, timeout_seconds: float = CONNECT_SECONDS
+    address: str,
+    *,
+    session: str | None = None,
+    key_file: Path | str | None = None,
+    timeout_seconds: float = CONNECT_SECONDS,
 ) -> "Kernel":
     """A kernel at an address, as `kernel_runner.client.connect` gives it.
 
@@ -49,7 +53,11 @@ def connect(
             print(second.query("2 + 2").result().stdout.strip())  # 4
         ```
     """
-    return Kernel(lambda: client.connect(address, session=session, timeout_seconds=timeout_seconds))
+    return Kernel(
+        lambda: client.connect(
+            address, session=session, key_file=key_file, timeout_seconds=timeout_seconds
+        )
+    )
 
 
 def launch(
