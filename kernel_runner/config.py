@@ -20,6 +20,7 @@ from kernel_runner.messages.options import Limits
 ENV_PREFIX: Final = "KERNEL_RUNNER_"
 MAX_QUEUE_LENGTH: Final = 16_384
 MAX_PENDING_BYTES: Final = 8 << 20
+MAX_BODY_BYTES: Final = 64 << 20
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +41,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The environment of programs."""
 
     max_queue_length: int = MAX_QUEUE_LENGTH
-    max_body_bytes: int = 64 << 20
+    max_body_bytes: int = MAX_BODY_BYTES
     max_pending_bytes: int = MAX_PENDING_BYTES
     """What one session keeps in memory until it is acknowledged."""
 

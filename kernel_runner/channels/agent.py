@@ -15,6 +15,7 @@ from kernel_runner.messages import commands
 from kernel_runner.messages.agent_wire import Frames, encode_event, op_of, parse_command
 from kernel_runner.messages.options import TaskOptions
 from kernel_runner.messages.request import BadRequest, Envelope, Request
+from kernel_runner.supervision import attempt_now
 from kernel_runner.zsocket import KEEPALIVE, ZSocket
 
 # What ZeroMQ and the kernel hold for a reader is lost when the reader goes, so they hold little.
@@ -74,7 +75,7 @@ class AgentChannel:
         return frames is None or self._events_out.send(frames)
 
     def _receive(self, frames: Frames) -> None:
-        self._receiver.receive(self._read(frames))
+        attempt_now(lambda: self._receiver.receive(self._read(frames)), "a message")
 
     def _read(self, frames: Frames) -> Request | BadRequest:
         identity = f"agent-{next(self._ids)}"

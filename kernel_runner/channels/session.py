@@ -6,6 +6,7 @@ get through the handshake.
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 import msgspec
@@ -24,6 +25,7 @@ from kernel_runner.messages.session_wire import (
     parse_command,
     parse_header,
 )
+from kernel_runner.supervision import attempt_now
 from kernel_runner.zsocket import KEEPALIVE, Unreachable, ZSocket
 
 # The runner keeps what a slow client has not read; ZeroMQ itself holds only a little for each.
@@ -110,6 +112,9 @@ class SessionChannel:
             caller.refuse()
 
     def _receive(self, frames: Frames) -> None:
+        attempt_now(partial(self._hand_over, frames), "a message")
+
+    def _hand_over(self, frames: Frames) -> None:
         assert self._socket is not None, "frames come only while the socket is open"
         routing_id, *message = frames
         peer = SessionPeer(routing_id, self._socket)

@@ -18,7 +18,7 @@ from kernel_runner.base import Host
 from kernel_runner.cli import COMMANDS, PROGRAM
 from kernel_runner.cli.command_line import reported
 from kernel_runner.config import Config
-from kernel_runner.errors import BrokenLanguage, ConfigError, UnknownLanguage
+from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
@@ -153,7 +153,10 @@ def _advice_for(word: str) -> str | None:
 def _run(config: Config, control: socket.socket, stdin_fd: int | None) -> int:
     logs.to_stderr(logging.DEBUG if config.debug else logging.WARNING)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, control, stdin_fd))
+        try:
+            runner.run(_serve(config, control, stdin_fd))
+        except SystemExit as error:  # of a language, in a callback: nobody here means that
+            raise RunnerBroken("something in it called exit") from error
     return 0
 
 
@@ -189,6 +192,7 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
             ready=ready,
             announce=lambda addresses: _announce(config, launcher, addresses),
             max_queue_length=config.max_queue_length,
+            max_body_bytes=config.max_body_bytes,
             max_pending_bytes=config.max_pending_bytes,
             spool=Spool.of(config.spool_dir, config.max_spool_bytes),
             allowance=Allowance(config.limits, config.max_limits),

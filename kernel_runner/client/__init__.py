@@ -34,7 +34,6 @@ from kernel_runner.client.errors import (
     BadKey,
     ClientError,
     ConnectionCut,
-    FileTooLarge,
     IncompatibleRunner,
     KernelClosed,
     KeyRefused,
@@ -47,6 +46,7 @@ from kernel_runner.client.errors import (
     RunnerReplaced,
     RunnerUnreachable,
     SessionTaken,
+    TransferBroken,
 )
 from kernel_runner.client.files import Progress
 from kernel_runner.client.kernel import Kernel
@@ -64,7 +64,6 @@ __all__ = [
     "BadKey",
     "ClientError",
     "ConnectionCut",
-    "FileTooLarge",
     "IncompatibleRunner",
     "Kernel",
     "KernelClosed",
@@ -84,6 +83,7 @@ __all__ = [
     "RunnerUnreachable",
     "SessionTaken",
     "Terminal",
+    "TransferBroken",
     "connect",
     "events",
     "launch",

@@ -16,7 +16,7 @@ ClientError
 ├── RequestRefused      the runner would not carry out a request: `code`, `message` and `hint`
 ├── RequestWithdrawn    a run was cancelled before its files had arrived
 ├── LocalFileError      a file on this side could not be read or written
-├── FileTooLarge        a file is larger than a message may be
+├── TransferBroken      a file was changed while it was transferred
 └── ProgramFailed       `Result.check` of a program that did not end well
 ```
 """
@@ -131,15 +131,11 @@ class LocalFileError(ClientError):
         super().__init__(f"{path}: {reason}")
 
 
-class FileTooLarge(ClientError):
-    """A file goes in one message."""
+class TransferBroken(ClientError):
+    """What has arrived is not the file as it was when the transfer began."""
 
-    def __init__(self, path: str, size_bytes: int, max_bytes: int) -> None:
-        super().__init__(
-            f"{path} has {size_bytes:,} bytes and a file is sent in one message of at most "
-            f"{max_bytes:,}; split it, or start the runner with a larger --max-body-bytes and set "
-            "`kernel.max_upload_bytes` to it"
-        )
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}; try again when nobody writes to it")
 
 
 class ProgramFailed(ClientError):
@@ -171,7 +167,6 @@ __all__ = [
     "BadKey",
     "ClientError",
     "ConnectionCut",
-    "FileTooLarge",
     "IncompatibleRunner",
     "KernelClosed",
     "KeyRefused",
@@ -184,4 +179,5 @@ __all__ = [
     "RunnerReplaced",
     "RunnerUnreachable",
     "SessionTaken",
+    "TransferBroken",
 ]

@@ -192,15 +192,6 @@ class Kernel:
         return self._kernel.welcome
 
     @property
-    def max_upload_bytes(self) -> int:
-        """The largest file that is sent: less than the runner's ``--max-body-bytes``."""
-        return self._kernel.max_upload_bytes
-
-    @max_upload_bytes.setter
-    def max_upload_bytes(self, size_bytes: int) -> None:
-        self._kernel.max_upload_bytes = size_bytes
-
-    @property
     def reconnect_seconds(self) -> float:
         """How long a lost connection may stay away before the open requests are given up."""
         return self._kernel.reconnect_seconds
