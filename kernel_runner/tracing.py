@@ -16,10 +16,12 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
 
 from kernel_runner import __version__
+from kernel_runner.messages.events import Finished
 from kernel_runner.metrics import Metrics, TaskEnd
 
 CONTEXT: Final = ("TRACEPARENT", "TRACESTATE")
@@ -70,21 +72,31 @@ class Spans:
             task.op,
             context=self._propagator.extract(carrier),
             kind=SpanKind.SERVER,
+            attributes=self._attributes(task),
             start_time=arrived_ns,
         )
         if task.waited_seconds is not None:
             span.add_event("started", timestamp=arrived_ns + round(task.waited_seconds * 1e9))
-            span.set_attribute(f"{PREFIX}queue_wait_s", task.waited_seconds)
-        self._describe(span, task)
+        if _went_wrong(task.finish):
+            span.set_status(StatusCode.ERROR, task.finish.message)
         span.end(end_ns)
 
-    def _describe(self, span: Span, task: TaskEnd) -> None:
-        finish = task.finish
-        words = {**task.words, "language": self._language, "reason": finish.reason}
-        span.set_attributes({PREFIX + name: word for name, word in words.items()})
-        span.set_attribute("process.exit.code", finish.exit_code)
-        for name in finish.usage.__struct_fields__:
-            span.set_attribute(f"{PREFIX}usage.{name}", getattr(finish.usage, name))
-        if finish.reason != "completed" or finish.exit_code != 0:
-            span.set_attribute("error.type", finish.reason)
-            span.set_status(StatusCode.ERROR, finish.message)
+    def _attributes(self, task: TaskEnd) -> dict[str, AttributeValue]:
+        finish, usage = task.finish, task.finish.usage
+        ours: dict[str, AttributeValue] = {
+            **task.words,
+            "language": self._language,
+            "reason": finish.reason,
+            **{f"usage.{name}": getattr(usage, name) for name in usage.__struct_fields__},
+        }
+        if task.waited_seconds is not None:
+            ours["queue_wait_s"] = task.waited_seconds
+        found: dict[str, AttributeValue] = {PREFIX + name: value for name, value in ours.items()}
+        found["process.exit.code"] = finish.exit_code
+        if _went_wrong(finish):
+            found["error.type"] = finish.reason
+        return found
+
+
+def _went_wrong(finish: Finished) -> bool:
+    return finish.reason != "completed" or finish.exit_code != 0
