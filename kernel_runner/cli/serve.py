@@ -14,11 +14,11 @@ from typing import Final
 
 from kernel_runner import addresses, langs, logs
 from kernel_runner import config as configuration
-from kernel_runner.base import Host
 from kernel_runner.cli import COMMANDS, PROGRAM
 from kernel_runner.cli.command_line import reported
 from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
+from kernel_runner.host import Host
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
