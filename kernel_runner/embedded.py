@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from kernel_runner.base import BaseRunner
 from kernel_runner.channels import Channel
 from kernel_runner.config import MAX_BODY_BYTES, MAX_PENDING_BYTES, MAX_QUEUE_LENGTH
-from kernel_runner.journal import Spool
 from kernel_runner.limits import UNLIMITED, Allowance
 from kernel_runner.server import Server
+from kernel_runner.spool import Spool
 
 
 @asynccontextmanager

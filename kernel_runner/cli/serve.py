@@ -181,9 +181,9 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
     await asyncio.sleep(0)  # an interpreter starts while we load what channels need
 
     from kernel_runner.channels.zeromq import zeromq_channels
-    from kernel_runner.journal import Spool
     from kernel_runner.limits import Allowance
     from kernel_runner.server import Server
+    from kernel_runner.spool import Spool
 
     with zeromq_channels(config) as channels:
         server = Server(
