@@ -21,7 +21,11 @@ async def serving(
     max_pending_bytes: int = MAX_PENDING_BYTES,
     allowance: Allowance = UNLIMITED,
 ) -> AsyncIterator[None]:
-    """The channel is open inside the block; at its end all that runs is ended and answered."""
+    """The channel is open inside the block; at its end all that runs is ended and answered.
+
+    Raises:
+        ConfigError: the channel could not be opened, or whatever else ended the server before.
+    """
     opened, stop = asyncio.Event(), asyncio.Event()
     server = Server(
         runner,
@@ -44,7 +48,9 @@ async def serving(
 
 
 async def _first(server_task: asyncio.Task[None], opened: asyncio.Event) -> None:
-    """Return when the channel is open, or the server has failed."""
+    """Return when the channel is open; raise what the server failed with."""
     opening = asyncio.create_task(opened.wait(), name="opening")
     await asyncio.wait({server_task, opening}, return_when=asyncio.FIRST_COMPLETED)
     opening.cancel()
+    if server_task.done():
+        server_task.result()
