@@ -27,10 +27,11 @@ async def serving(
         ConfigError: the channel could not be opened, or whatever else ended the server before.
     """
     opened, stop = asyncio.Event(), asyncio.Event()
+    ready = asyncio.create_task(runner.init(), name="init")
     server = Server(
         runner,
         [channel],
-        ready=runner.init(),
+        ready=ready,
         announce=lambda _: opened.set(),
         max_queue_length=max_queue_length,
         max_body_bytes=MAX_BODY_BYTES,
@@ -44,7 +45,10 @@ async def serving(
         yield
     finally:
         stop.set()
-        await server_task
+        try:
+            await server_task
+        finally:
+            ready.cancel()
 
 
 async def _first(server_task: asyncio.Task[None], opened: asyncio.Event) -> None:
