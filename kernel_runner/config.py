@@ -19,8 +19,12 @@ from kernel_runner.messages.options import Limits
 from kernel_runner.telemetry import Telemetry
 
 ENV_PREFIX: Final = "KERNEL_RUNNER_"
+HIDDEN: Final = (ENV_PREFIX, *telemetry.OTEL_KEYS)
+"""The beginnings of variables that are not for programs."""
 MAX_QUEUE_LENGTH: Final = 16_384
 MAX_PENDING_BYTES: Final = 8 << 20
+SOCKET_NAME_BYTES: Final = 32
+"""What a socket in the scratch folder may be called, with the slash before it."""
 MAX_BODY_BYTES: Final = 64 << 20
 
 
@@ -77,7 +81,6 @@ class Options(telemetry.Options, frozen=True, forbid_unknown_fields=True):
     work_dir: str | None = None
     runtime_path: str | None = None
     address_file: str | None = None
-    debug: bool | None = None
     max_queue_length: int | None = None
     max_body_bytes: int | None = None
     max_pending_bytes: int | None = None
@@ -239,14 +242,8 @@ def _build(
         limits=limits,
         max_limits=max_limits,
         cgroup=_cgroup(options.cgroup, problems),
-        telemetry=telemetry.read(
-            options, environment, problems, debug=options.debug, plaintext=options.plaintext
-        ),
-        env={
-            key: value
-            for key, value in environment.items()
-            if not key.startswith(ENV_PREFIX) and key not in telemetry.OTEL_KEYS
-        },
+        telemetry=telemetry.read(options, environment, problems, plaintext=options.plaintext),
+        env={key: value for key, value in environment.items() if not key.startswith(HIDDEN)},
         **sizes,
     )
 
@@ -334,13 +331,18 @@ def _keys(options: Options, work_dir: Path, problems: list[str]) -> ServerKeys |
 def make_scratch(environment: Mapping[str, str]) -> Path:
     """A private folder for what the runner writes beside the work directory.
 
+    It is in TMPDIR, unless sockets in that would have names that are too long.
+
     Raises:
         ConfigError: it cannot be made.
     """
     # the module tempfile would cost every start 3 ms
     parent = Path(environment.get("TMPDIR") or "/tmp")
+    name = f"kernel-runner-{os.urandom(8).hex()}"
     try:
-        folder = parent.absolute() / f"kernel-runner-{os.urandom(8).hex()}"
+        folder = parent.absolute() / name
+        if len(os.fsencode(folder)) + SOCKET_NAME_BYTES > addresses.MAX_IPC_BYTES:
+            folder = Path("/tmp") / name
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise ConfigError([f"TMPDIR: {parent}: {error.strerror}"]) from error

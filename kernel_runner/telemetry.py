@@ -29,6 +29,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_level: LogLevel | None = None
     metrics: str | None = None
     otel: bool | None = None
+    debug: bool | None = None
 
 
 class Telemetry(msgspec.Struct, frozen=True):
@@ -49,11 +50,10 @@ def read(
     environment: Mapping[str, str],
     problems: list[str],
     *,
-    debug: bool | None,
     plaintext: bool | None,
 ) -> Telemetry:
     """What is meant; what cannot be is added to the problems."""
-    level = options.log_level or ("debug" if debug else "warning")
+    level = options.log_level or ("debug" if options.debug else "warning")
     return Telemetry(
         log_format=options.log_format or "text",
         log_level=logging.getLevelNamesMapping()[level.upper()],

@@ -13,11 +13,11 @@ from typing import Final
 
 from kernel_runner import addresses, langs, logs
 from kernel_runner import config as configuration
-from kernel_runner.base import Host
 from kernel_runner.cli import COMMANDS, PROGRAM
 from kernel_runner.cli.command_line import reported
 from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
+from kernel_runner.host import Host
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
@@ -185,10 +185,10 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
 
     from kernel_runner.channels.zeromq import zeromq_channels
     from kernel_runner.cli.telling import telling
-    from kernel_runner.journal import Spool
     from kernel_runner.limits import Allowance
     from kernel_runner.metrics import Metrics
     from kernel_runner.server import Server
+    from kernel_runner.spool import Spool
 
     metrics = Metrics()
     async with AsyncExitStack() as stack:
