@@ -70,7 +70,7 @@ async def test_an_id_cannot_look_like_a_line_of_its_own(tmp_path: Path) -> None:
         await client.run("exec", LEAVES_ONE, id="a\nb")
     (line,) = started.log.splitlines()
 
-    assert " INFO kernel_runner.base [a\\nb]: ended with the program: sleep" in line
+    assert " INFO kernel_runner.task_program [a\\nb]: ended with the program: sleep" in line
 
 
 def test_an_exception_is_one_line_with_its_traceback_and_any_text_is_ascii() -> None:
