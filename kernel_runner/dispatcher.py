@@ -112,7 +112,8 @@ class Dispatcher:
     def _cancel(self, request: Request, target: str) -> None:
         task = self._find(request, target)
         if task is None:
-            self._refuse(request, "not-found", f"no request {target!r} waits or runs")
+            text = f"no request {target!r} waits or runs"
+            self._refuse(request, "not-found", text, "queue tells which do")
             return
         if task is self._queue.running:
             self._interrupt(task, "cancelled", force=False)
@@ -124,7 +125,8 @@ class Dispatcher:
     def _interrupt_running(self, command: commands.Interrupt, request: Request) -> None:
         running = self._queue.current
         if not self._is_running(command.target, request):
-            self._refuse(request, "not-running", f"request {command.target!r} does not run now")
+            text = f"request {command.target!r} does not run now"
+            self._refuse(request, "not-running", text, "queue tells which does")
             return
         if running is not None and command.typed:
             running.reach(lambda _: self._interrupt_typed(running, force=command.force))
@@ -216,7 +218,7 @@ class Dispatcher:
         except Refusal as error:
             self._refuse(request, error.code, str(error), error.hint)
         except KernelRunnerError as error:
-            self._refuse(request, "failed", str(error))
+            self._refuse(request, "failed", str(error), "the log of the runner may tell more")
         else:
             self._answer(request, answer)
 
@@ -253,7 +255,7 @@ class Dispatcher:
     def _answer(self, request: Request, event: events.AnyEvent) -> None:
         self._outbox.answer(request.peer, event, request.id)
 
-    def _refuse(self, request: Request, code: str, message: str, hint: str = "") -> None:
+    def _refuse(self, request: Request, code: str, message: str, hint: str) -> None:
         self._answer(request, events.Refused(request.command.op, code, message, hint))
 
     def _refuse_bad(self, bad: BadRequest) -> None:
@@ -263,6 +265,10 @@ class Dispatcher:
         if kind is None or session is None or bad.id is None:
             refusal = events.Refused(bad.op, bad.code, bad.message, bad.hint)
             self._outbox.answer(bad.peer, refusal, bad.id)
+            return
+        if not session.remember(bad.id):
+            request = Request(kind(""), bad.id, bad.peer)
+            self._spawn(self._answer_again(request, session), "answer again", request)
             return
         task = Task(kind(""), bad.id, session)
         if bad.peer.builtin_session is None:
@@ -315,7 +321,7 @@ class Dispatcher:
             self._refuse_stopping(request)
 
     def _refuse_stopping(self, request: Request) -> None:
-        self._refuse(request, "stopping", "the runner was shut down")
+        self._refuse(request, "stopping", "the runner was shut down", "start another one")
 
 
 def _entry(task: Task) -> events.QueueEntry:
@@ -335,6 +341,7 @@ def _no_service(command: commands.ServiceCommand) -> events.AnyEvent:
         case commands.ListServices():
             return events.AppsResult("done", [])
         case commands.ShutdownService(name=name):
-            return events.Refused(command.op, "not-found", f"no service {name!r} runs")
+            text = f"no service {name!r} runs"
+            return events.Refused(command.op, "not-found", text, "get-apps tells which do")
         case _:
             assert_never(command)

@@ -178,7 +178,7 @@ class Welcome(Event, frozen=True):
     runner_version: str
     features: list[str]
     next_seq: int
-    first_seq: int = 1
+    first_seq: int
     """The oldest event that is kept."""
 
     max_pending_bytes: int = 8 << 20

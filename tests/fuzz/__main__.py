@@ -21,7 +21,7 @@ FOLDER: Final = Path(".fuzz")
 MAX_BYTES: Final = 4_096
 SEEDS: Final = [*seeds.session_requests(), *seeds.session_events()]
 KEYS: Final = [msgpack.unpackb(word) for word in seeds.words() if not word.startswith(b'"')]
-VALUES: Final = (
+VALUES: Final[tuple[Any, ...]] = (
     *(None, True, False, 0, 1, -1, 2, 2**31, 2**63, 2**64 - 1, -(2**63), 1.0, 1.5, -0.0),
     *(float("nan"), float("inf"), "", "r1", "x" * 64, "x" * 65, "\0", b"", b"\xff", [], {}, [[]]),
     *(["x"], {"x": "y"}, {"rows": 1, "cols": 1}, {"wall_s": 1}, {"": {"": []}}, {b"x": 1}),
