@@ -9,6 +9,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -37,7 +38,7 @@ Value = TypeVar("Value")
 
 EXAMPLES: Final = os.environ.get("KERNEL_RUNNER_FUZZ_EXAMPLES")
 SETTINGS: Final = settings(
-    max_examples=int(EXAMPLES or 40),
+    max_examples=int(EXAMPLES or 100),
     stateful_step_count=30,
     derandomize=EXAMPLES is None,
     database=None,
@@ -50,6 +51,9 @@ SETTINGS: Final = settings(
 CONNECTIONS: Final = 3
 MAX_SESSIONS: Final = 4
 MAX_ASKING: Final = 2
+MAX_QUEUE: Final = 6
+# so little that most of what is printed is read back from the disk
+OPTIONS: Final = (f"--max-queue-length={MAX_QUEUE}", "--max-pending-bytes=8192")
 SLOTS: Final = st.integers(0, CONNECTIONS - 1)
 PICKS: Final = st.integers(0, 1_000)
 
@@ -204,6 +208,10 @@ class Conversations(RuleBasedStateMachine):
         if asked.kinds[0] == "accepted":
             self.line.append(asked)
 
+    def may_be_full(self, count: int) -> bool:
+        """Whether so many more may be too many."""
+        return len(self.unfinished()) + count > MAX_QUEUE
+
     def new(self, slot: int, output: bytes | None = None) -> Asked:
         """A request with an id that is new to its session, and is one of other sessions, too."""
         ledger = self.connection(slot).ledger
@@ -281,18 +289,21 @@ class Conversations(RuleBasedStateMachine):
     @rule(
         slot=SLOTS,
         op=st.sampled_from(["clean", "build", "exec", "code"]),
-        count=st.sampled_from([1, 1, 1, 2, 8]),
+        count=st.sampled_from([1, 1, 1, 2, MAX_QUEUE + 2]),
+        last=st.sampled_from([0, 0, 0, 20_000]),
     )
-    def run(self, slot: int, op: str, count: int) -> None:
+    def run(self, slot: int, op: str, count: int, last: int) -> None:
         if self.connection(slot).ledger is None:
             assert self.refused(slot, op, b"true") == "no-session"
             return
         burst = []
         for _ in range(count):
-            word = f"w{next(self.numbers)}"
-            asked = self.new(slot, f"{word}\n".encode())
-            text = f"print('{word}')" if op == "code" else f"echo {word}"
-            self.enqueue(slot, op, text.encode(), asked)
+            lines = [f"w{next(self.numbers)}", *map(str, range(1, last + 1))]
+            asked = self.new(slot, "".join(f"{line}\n" for line in lines).encode())
+            asked.may_be_full = self.may_be_full(count)
+            shell = f"echo {lines[0]}; seq {last}"
+            python = f"print('{lines[0]}', *range(1, {last + 1}), sep='\\n')"
+            self.enqueue(slot, op, (python if op == "code" else shell).encode(), asked)
             burst.append(asked)
         for asked in burst:
             self.placed(asked)
@@ -304,7 +315,7 @@ class Conversations(RuleBasedStateMachine):
             return
         body = b"echo up; read line; echo $line" if op == "exec" else b"print('up'); print(input())"
         asked = self.new(slot, b"up\non\n")
-        asked.asks = True
+        asked.asks, asked.may_be_full = True, self.may_be_full(1)
         self.enqueue(slot, op, body, asked)
         self.placed(asked)
 
@@ -340,6 +351,15 @@ class Conversations(RuleBasedStateMachine):
     def ask_for_an_answer(self, slot: int, which: int) -> None:
         op, body, fields, kind = ANSWERED[which]
         assert self.ask(slot, op, body, **fields).kind == kind
+
+    @rule(slot=SLOTS, count=st.sampled_from([2, 100]))
+    def ask_without_listening(self, slot: int, count: int) -> None:
+        connection = self.connection(slot)
+        asked = [f"i{next(self.numbers)}" for _ in range(count)]
+        for identity in asked:
+            connection.say("status", identity=identity)
+        for identity in asked:
+            assert self.until(partial(connection.claim, identity)).kind == "status"
 
     @rule(slot=SLOTS, bad=BAD_IMMEDIATE)
     def ask_for_what_cannot_be(self, slot: int, bad: tuple[str, dict[str, Any]]) -> None:
@@ -378,9 +398,10 @@ class Conversations(RuleBasedStateMachine):
             self.refused(slot, op, b"true", **fields)
             return
         asked = self.new(slot)
+        asked.may_be_full = self.may_be_full(1)
         self.enqueue(slot, op, b"true", asked, **fields)
         self.until(lambda: asked.kinds)
-        asked.is_bad = asked.kinds[0] in FINISHES
+        asked.is_bad = asked.kinds[0] in FINISHES and not asked.was_full
         self.placed(asked)
 
     @rule(slot=SLOTS, op=st.sampled_from(["input", "eof"]))
@@ -463,7 +484,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A runner's socket."""
     folder: Path = tmp_path_factory.mktemp("machine")
     with asyncio.Runner() as loop:
-        running = runner(folder)
+        running = runner(folder, "python", *OPTIONS)
         started = loop.run(running.__aenter__())
         yield started.addresses["session"]
         loop.run(running.__aexit__(None, None, None))
