@@ -1,6 +1,5 @@
 """The schemas of docs/schemas and what is on the wire come in; they say the same."""
 
-import ast
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -91,12 +90,8 @@ def requests_of(transcript: player.Transcript) -> Iterator[tuple[str, dict[str, 
     """Line, header and the answer that the transcript has for it."""
     lines = [text for _, text in transcript.lines]
     for line, answer in zip(lines, [*lines[1:], ""], strict=True):
-        word, _, rest = line.partition(" ")
-        op, _, said = rest.partition(" ")
-        if word == "→" and op != "frames":
-            call = ast.parse(f"f({said})", mode="eval").body
-            assert isinstance(call, ast.Call)
-            fields = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
+        if line.startswith("→ ") and not line.startswith("→ frames"):
+            op, _, fields = player.said(line.removeprefix("→ "))
             yield line, {"v": 2, "op": op, "id": "r1", **fields}, answer
 
 

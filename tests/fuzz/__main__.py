@@ -1,10 +1,12 @@
-"""`python -m tests.fuzz TARGET SECONDS`: messages that the fuzzer thinks of come in.
+"""`python -m tests.fuzz SECONDS [TARGET]`: messages that the fuzzer thinks of come in.
 
-The first one that breaks the target is written to .fuzz/, and the exit code is not 0; what was new
-is kept there for the next time.  The last line has the number of executions and the coverage.
+Each target has its share of the seconds.  The first message that breaks one is written to .fuzz/,
+and the exit code is not 0; what was new is kept there for the next time.
 """
 
 import random
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -54,22 +56,47 @@ def mutate(data: bytes, max_bytes: int, seed: int) -> bytes:
         return data
 
 
-def main(name: str, seconds: str) -> None:
+def fuzz(name: str, seconds: int) -> None:
+    """Never returns: the fuzzer ends the process."""
     corpus = FOLDER / name
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(seeds.SEEDS[name]()):
         (corpus / f"seed-{number}").write_bytes(seed)
-    dictionary = FOLDER / "words"
+    dictionary = FOLDER / f"{name}-words"
     escaped = ["".join(f"\\x{byte:02x}" for byte in word) for word in seeds.words()]
     dictionary.write_text("".join(f'"{word}"\n' for word in escaped))
     options = [
         *(f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", f"-dict={dictionary}"),
-        *(f"-artifact_prefix={FOLDER}/{name}-", "-print_final_stats=1", "-timeout=10"),
+        *(f"-artifact_prefix={FOLDER}/{name}-", "-timeout=10"),
     ]
     mutator = {"custom_mutator": mutate} if name.startswith("session") else {}
     atheris.Setup([sys.argv[0], *options, str(corpus)], targets.TARGETS[name], **mutator)
     atheris.Fuzz()
 
 
+def fuzz_all(seconds: int) -> int:
+    """The first exit code that is not 0, else 0."""
+    FOLDER.mkdir(exist_ok=True)
+    for name in targets.TARGETS:
+        share = max(seconds // len(targets.TARGETS), 1)
+        log = FOLDER / f"{name}.log"
+        with log.open("wb") as output:
+            command = [sys.executable, "-m", "tests.fuzz", str(share), name]
+            ended = subprocess.run(command, check=False, stdout=output, stderr=output)
+        text = log.read_text(errors="replace")
+        done = re.search(r"#(\d+)\s+DONE\s+cov: (\d+)", text)
+        if ended.returncode or done is None:
+            print(text[-5_000:])
+            return ended.returncode or 1
+        print(f"{name}: {share} s, {done[1]} messages, {done[2]} edges of the code", flush=True)
+    return 0
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    match sys.argv[1:]:
+        case [seconds]:
+            sys.exit(fuzz_all(int(seconds)))
+        case [seconds, name]:
+            fuzz(name, int(seconds))
+        case _:
+            sys.exit(__doc__)

@@ -1,8 +1,7 @@
 """The transcripts and the types come in; messages that a fuzzer begins with go out."""
 
-import ast
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import msgpack
 import msgspec
@@ -98,7 +97,7 @@ def agent_events() -> Iterator[bytes]:
             yield b"\n".join(frames)
 
 
-SEEDS = {
+SEEDS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
     "session-request": session_requests,
     "session-event": session_events,
     "agent-command": agent_commands,
@@ -110,13 +109,12 @@ def _said(dialect: str) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
     """Op, body and fields of what the client says in the transcripts."""
     for path in sorted(player.FOLDER.glob("*.txt")):
         transcript = player.read(path.stem)
-        said = [line[2:] for _, line in transcript.lines if line.startswith("→ ")]
-        for op, _, rest in (line.partition(" ") for line in said):
-            if dialect in transcript.dialects and op != "frames":
-                call = ast.parse(f"f({rest})", mode="eval").body
-                assert isinstance(call, ast.Call)
-                (body,) = [ast.literal_eval(word) for word in call.args] or [b""]
-                fields = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
+        if dialect not in transcript.dialects:
+            continue
+        for _, line in transcript.lines:
+            if line.startswith("→ ") and not line.startswith("→ frames"):
+                op, words, fields = player.said(line.removeprefix("→ "))
+                body = words[0] if words else b""
                 yield op, body.encode() if isinstance(body, str) else body, fields
 
 
