@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,6 @@ from tests.fuzz import seeds
 
 FOLDER: Final = Path(".fuzz")
 MAX_BYTES: Final = 4_096
-SEEDS: Final = [*seeds.session_requests(), *seeds.session_events()]
 KEYS: Final = [msgpack.unpackb(word) for word in seeds.words() if not word.startswith(b'"')]
 VALUES: Final[tuple[Any, ...]] = (
     *(None, True, False, 0, 1, -1, 2, 2**31, 2**63, 2**64 - 1, -(2**63), 1.0, 1.5, -0.0),
@@ -31,36 +31,45 @@ VALUES: Final[tuple[Any, ...]] = (
 )
 
 
-def mutate(data: bytes, max_bytes: int, seed: int) -> bytes:
-    """Often the header as a map that has changed, else the bytes as the fuzzer would."""
-    dice = random.Random(seed)
-    header, body = targets.session_frames(data)
-    try:
-        fields: Any = msgpack.unpackb(header, strict_map_key=False)
-    except (ValueError, TypeError, msgpack.UnpackException):
-        fields = None
-    if not isinstance(fields, dict) or dice.random() < 0.3:
-        return bytes(atheris.Mutate(data, max_bytes))
-    if dice.random() < 0.3:  # the code that is run does not tell it one op from another
-        header, body = targets.session_frames(dice.choice(SEEDS))
-        fields = msgpack.unpackb(header)
+def mutator(first: Sequence[bytes]) -> Callable[[bytes, int, int], bytes]:
+    """Often the header as a map that has changed, else the bytes as the fuzzer would.
+
+    Args:
+        first: messages to begin with anew, as the code that is run does not tell one op from
+            another, so the fuzzer forgets most of them.
+    """
+
+    def mutate(data: bytes, max_bytes: int, seed: int) -> bytes:
+        dice = random.Random(seed)
+        if dice.random() < 0.3:
+            return bytes(atheris.Mutate(data, max_bytes))
+        header, body = targets.session_frames(dice.choice(first) if dice.random() < 0.5 else data)
+        try:
+            fields: Any = msgpack.unpackb(header)
+            changed = {**fields, **_changes(dice, fields)}
+            return bytes(msgpack.packb(changed) + body)[:max_bytes]
+        except (ValueError, TypeError, OverflowError, msgpack.UnpackException):
+            return bytes(atheris.Mutate(data, max_bytes))
+
+    return mutate
+
+
+def _changes(dice: random.Random, fields: dict[str, object]) -> dict[str, object]:
+    """Other values for some fields, most of them such as are there."""
+    changes = {}
     for _ in range(dice.randint(1, 3)):
-        key = dice.choice([*fields, *KEYS])
-        if dice.random() < 0.2:
-            fields.pop(key, None)
-        else:
-            fields[key] = dice.choice([*VALUES, *fields.values(), *KEYS])
-    try:
-        return bytes(msgpack.packb(fields) + body)[:max_bytes]
-    except (ValueError, OverflowError):  # too deep
-        return data
+        name = dice.choice([*fields] if fields and dice.random() < 0.7 else KEYS)
+        value = dice.choice(VALUES if dice.random() < 0.7 else KEYS)
+        changes[name] = dice.choice([value, value, [value], {"x": value}])
+    return changes
 
 
 def fuzz(name: str, seconds: int) -> None:
     """Never returns: the fuzzer ends the process."""
     corpus = FOLDER / name
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(seeds.SEEDS[name]()):
+    first = [*seeds.SEEDS[name]()]
+    for number, seed in enumerate(first):
         (corpus / f"seed-{number}").write_bytes(seed)
     dictionary = FOLDER / f"{name}-words"
     escaped = ["".join(f"\\x{byte:02x}" for byte in word) for word in seeds.words()]
@@ -69,8 +78,8 @@ def fuzz(name: str, seconds: int) -> None:
         *(f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", f"-dict={dictionary}"),
         *(f"-artifact_prefix={FOLDER}/{name}-", "-timeout=10"),
     ]
-    mutator = {"custom_mutator": mutate} if name.startswith("session") else {}
-    atheris.Setup([sys.argv[0], *options, str(corpus)], targets.TARGETS[name], **mutator)
+    special = {"custom_mutator": mutator(first)} if name.startswith("session") else {}
+    atheris.Setup([sys.argv[0], *options, str(corpus)], targets.TARGETS[name], **special)
     atheris.Fuzz()
 
 

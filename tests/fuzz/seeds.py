@@ -40,6 +40,8 @@ COMMANDS: tuple[commands.Command, ...] = (
 )
 USAGE = events.Usage(1.5, 0.5, 1, 2, 3)
 ERROR = events.ErrorDetails("ValueError", "x", [{"line": 1}])
+DEEP: Final = 1_500
+"""More than what reads them goes down; messages of this depth fit into what a fuzzer makes."""
 EVENTS: tuple[events.AnyEvent, ...] = (
     events.Output("stdout", b"out\n"),
     events.Output("stderr", b"\xff"),
@@ -74,6 +76,7 @@ def session_requests() -> Iterator[bytes]:
         yield b"".join(session_wire.encode_command(command, request_id="r1"))
     for op, body, fields in _said("session"):
         yield msgpack.packb({"v": 2, "op": op, "id": "r1", **fields}) + body
+    yield b"\x81\xa1v" + b"\x91" * DEEP + b"\xc0"
 
 
 def session_events() -> Iterator[bytes]:
@@ -89,12 +92,14 @@ def agent_commands() -> Iterator[bytes]:
             continue
     for op, body, _ in _said("agent"):
         yield op.encode() + b"\n" + body
+    yield b'event\n{"type": "x", "data": ' + b"[" * DEEP + b"]" * DEEP + b"}"
 
 
 def agent_events() -> Iterator[bytes]:
     for event in EVENTS:
         if (frames := agent_wire.encode_event(event)) is not None:
             yield b"\n".join(frames)
+    yield b'apps-result\n{"status": "done", "data": ' + b"[" * DEEP + b"]" * DEEP + b"}"
 
 
 SEEDS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
