@@ -101,6 +101,7 @@ EVENTS = st.one_of(
         USAGES,
         st.none() | st.integers(1, 64),
         st.lists(st.sampled_from(["SIGINT", "SIGTERM"])).map(tuple),
+        st.lists(st.sampled_from(["processes", "file_bytes"])).map(tuple),
         st.none() | TEXTS,
         st.none()
         | st.builds(
@@ -129,7 +130,7 @@ EVENTS = st.one_of(
         st.lists(st.dictionaries(TEXTS, PLAIN, max_size=2), max_size=2),
         ERRORS,
     ),
-    st.builds(events.Welcome, TEXTS, TEXTS, TEXTS, st.lists(TEXTS), POSITIONS, POSITIONS),
+    st.builds(events.Welcome, TEXTS, TEXTS, TEXTS, st.lists(TEXTS), *[POSITIONS] * 4),
     st.builds(events.Superseded),
     st.builds(events.File, TEXTS, st.binary()),
     st.builds(

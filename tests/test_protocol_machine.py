@@ -37,7 +37,7 @@ Value = TypeVar("Value")
 
 EXAMPLES: Final = os.environ.get("KERNEL_RUNNER_FUZZ_EXAMPLES")
 SETTINGS: Final = settings(
-    max_examples=int(EXAMPLES or 200),
+    max_examples=int(EXAMPLES or 100),
     stateful_step_count=50,
     derandomize=EXAMPLES is None,
     database=None,
