@@ -12,7 +12,12 @@ from typing import Final, TypeAlias, TypeVar
 
 from kernel_runner import __version__
 from kernel_runner.cli import output
-from kernel_runner.client.errors import ClientError, RequestRefused, RunnerUnreachable
+from kernel_runner.client.errors import (
+    ClientError,
+    IncompatibleRunner,
+    RequestRefused,
+    RunnerUnreachable,
+)
 from kernel_runner.client.socket import ClientSocket
 from kernel_runner.errors import UsageError
 from kernel_runner.messages import commands, events
@@ -97,7 +102,7 @@ async def _ask(address: str, command: commands.Command, kind: type[Answer]) -> A
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             socket.send(commands.GetStatus(), "version")
-            status = await _answer(heard, "version", events.Status)
+            status = await _status(heard, address)
             if status.runner_version != __version__:
                 output.note(f"the runner is version {status.runner_version}, this is {__version__}")
             socket.send(command, "question")
@@ -106,6 +111,14 @@ async def _ask(address: str, command: commands.Command, kind: type[Answer]) -> A
         raise RunnerUnreachable(address, ANSWER_SECONDS, socket.trouble) from error
     finally:
         socket.close()
+
+
+async def _status(heard: Heard, address: str) -> events.Status:
+    """What every runner of our protocol can tell, of whatever version it is."""
+    try:
+        return await _answer(heard, "version", events.Status)
+    except RequestRefused as refused:
+        raise IncompatibleRunner(address, refused.message) from refused
 
 
 async def _answer(heard: Heard, request_id: str, kind: type[Answer]) -> Answer:
