@@ -67,6 +67,8 @@ class Requests:
         self.welcome: events.Welcome | None = None
         self.on_other: Callable[[Received], None] = lambda received: None
         """Called with events that belong to no request that is open, such as logs."""
+        self.on_failure: Callable[[ClientError], None] = lambda error: None
+        """Called when the runner is gone for good, whether or not a request is open."""
         self._open: dict[str, OpenRequest] = {}
         self._numbers = itertools.count(1)
         self._name = os.urandom(3).hex()  # ids of several clients stand in one queue
@@ -84,7 +86,8 @@ class Requests:
     def close(self) -> None:
         """End the connection: what is open fails, and so does every later request."""
         if not isinstance(self._error, KernelClosed):
-            self.fail(KernelClosed())
+            closed = self._error = KernelClosed()
+            self._fail_open(lambda request: closed)
             self._acknowledge()  # so that the runner need not keep it for us
             self._link.close()
 
@@ -115,8 +118,11 @@ class Requests:
 
     def fail(self, error: ClientError) -> None:
         """The runner is gone: every open request, and every later one, gets this error."""
+        is_news = self._error is None
         self._error = error
         self._fail_open(lambda request: error)
+        if is_news:
+            self.on_failure(error)
 
     def send(self, command: commands.Command, request_id: str | None = None) -> Reply:
         """Send any command; without an id it gets one.
