@@ -14,6 +14,7 @@ import msgspec
 from kernel_runner import prompts, shown
 from kernel_runner.errors import NothingToRun, TaskError, Unsupported
 from kernel_runner.launcher import Argv, Launcher
+from kernel_runner.limits import budget_of
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Complete, Inspect, StartService
 from kernel_runner.messages.options import Terminal
@@ -193,6 +194,8 @@ class BaseRunner(ABC):
                 cwd=self.cwd,
                 program_streams=streams,
                 signals=task.signals,
+                on_limit=task.pass_limit,
+                budget=budget_of(task.limits, used_cpu_seconds=task.cpu_seconds),
                 on_stopped=lambda number: task.post(events.Stopped(signal.Signals(number).name)),
             )
             task.program = program
@@ -288,8 +291,10 @@ class BaseRunner(ABC):
     def _streams(self, output: OutputKind) -> Streams:
         options = self.task.options
         streams = Streams(_flow_to(self.task))
+        is_counted = self.task.limits.output_bytes is not None
         for number, fd in self.host.own_streams.items() if options.stdin == "stream" else ():
-            streams.give(os.dup(fd), number)
+            if number == 0 or not is_counted:
+                streams.give(os.dup(fd), number)
         match options.tty:
             case Terminal():
                 streams.open_terminal(options.tty)
@@ -333,10 +338,7 @@ class BaseRunner(ABC):
                     log.info("ended with the program: %s", ", ".join(tree.swept))
         finally:
             # also when the runner stops: the finish tells how the program ended
-            if program.tree is not None:
-                task.add_usage(program.tree.cpu_seconds, program.tree.max_rss_bytes)
-            if program.exit is not None:
-                task.signal, task.exit_code = program.exit.signal, program.exit.exit_code
+            task.add_program(program.exit, program.tree)
         return task.exit_code
 
 

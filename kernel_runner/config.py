@@ -12,7 +12,10 @@ from typing import Final
 
 import msgspec
 
+from kernel_runner import cgroup, limit_words
 from kernel_runner.errors import ConfigError
+from kernel_runner.limit_words import Written
+from kernel_runner.messages.options import Limits
 
 ENV_PREFIX: Final = "KERNEL_RUNNER_"
 NO_ADDRESS: Final = "none"
@@ -45,6 +48,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_spool_bytes: int | None = None
     """What all sessions keep there; None: 1 GiB, but at most a quarter of what is free."""
 
+    limits: Limits = Limits()
+    """What requests get that say nothing."""
+
+    max_limits: Limits = Limits()
+    """The most that requests may ask for."""
+
+    cgroup: str | None = None
+    """The cgroup v2 below which limited programs get theirs; None: they are only watched."""
+
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Options as people write them: text, or absent."""
@@ -63,6 +75,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_pending_bytes: int | None = None
     max_spool_bytes: int | None = None
     spool_dir: str | None = None
+    limits: Written | None = None
+    max_limits: Written | None = None
+    cgroup: str | None = None
 
 
 NAMES: Final[Mapping[str, str]] = {
@@ -88,6 +103,7 @@ EXPECTED: Final[Mapping[object, str]] = {
     str | None: "text",
     int | None: "a whole number",
     bool | None: "true or false",
+    Written | None: "text such as wall=10,memory=256M, or a table",
 }
 
 DEFAULT_PORTS: Final = {"commands": 2000, "events": 2001, "session": 2010}
@@ -195,6 +211,11 @@ def _build(
     for name, value in sizes.items():
         if value < 0 or (value == 0 and name != "max_spool_bytes"):
             problems.append(f"{name.replace('_', '-')}: has to be above 0, not {value}")
+    limits = _limits("limits", options.limits, problems)
+    max_limits = _limits("max-limits", options.max_limits, problems)
+    if (field := limit_words.above(limits, max_limits)) is not None:
+        name = next(word for word, one in limit_words.FIELDS.items() if one == field)
+        problems.append(f"limits: {name} is above that of max-limits")
     return Config(
         language=language,
         commands_at=_address("commands", options, problems),
@@ -205,9 +226,30 @@ def _build(
         runtime_path=runtime_path,
         spool_dir=spool_dir,
         debug=bool(options.debug),
+        limits=limits,
+        max_limits=max_limits,
+        cgroup=_cgroup(options.cgroup, problems),
         env={key: value for key, value in environment.items() if not key.startswith(ENV_PREFIX)},
         **sizes,
     )
+
+
+def _limits(name: str, written: Written | None, problems: list[str]) -> Limits:
+    try:
+        return limit_words.parse(written or {})
+    except ValueError as error:
+        problems.append(f"{name}: {error}")
+        return Limits()
+
+
+def _cgroup(folder: str | None, problems: list[str]) -> str | None:
+    if folder is None:
+        return cgroup.own_folder()
+    if folder == NO_ADDRESS:
+        return None
+    if not Path(folder, "cgroup.procs").is_file():
+        problems.append(f"cgroup: {folder} is no folder of a cgroup v2; write none for none")
+    return folder
 
 
 def _absolute(name: str, path: str, problems: list[str]) -> Path:

@@ -25,7 +25,7 @@ from kernel_runner.errors import (
 )
 from kernel_runner.hooks import attempt
 from kernel_runner.lane import KeptSession, Session
-from kernel_runner.limits import problem_of
+from kernel_runner.limits import Allowance
 from kernel_runner.look_ups import LookUp, look_up
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.request import BadRequest, Peer, Request
@@ -33,7 +33,7 @@ from kernel_runner.outbox import Outbox
 from kernel_runner.task import Task
 from kernel_runner.task_queue import QueueFull, TaskQueue
 
-FEATURES: Final = ("batch", "query", "input", "files", "tty", "cancel")
+FEATURES: Final = ("batch", "query", "input", "files", "tty", "cancel", "limits")
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,13 @@ class Dispatcher:
     tasks: asyncio.TaskGroup | None = None
     """Where what takes time runs; the server sets it, at once after the channels are open."""
 
-    def __init__(self, runner: BaseRunner, queue: TaskQueue, outbox: Outbox) -> None:
+    def __init__(
+        self, runner: BaseRunner, queue: TaskQueue, outbox: Outbox, allowance: Allowance
+    ) -> None:
         self._runner = runner
         self._queue = queue
         self._outbox = outbox
+        self._allowance = allowance
         self._started_at = time.time()
         self.state: str | None = "initializing"
 
@@ -86,11 +89,12 @@ class Dispatcher:
         if not session.remember(request.id):
             self._spawn(self._answer_again(request, session), "answer again", request)
             return
-        task = Task(command, request.id, session)
+        requested = command.options.limits
+        task = Task(command, request.id, session, self._allowance.limits_of(requested))
         if self.state == "stopping":
             _end_unrun(task, "cancelled", "the runner was shut down")
             return
-        if (problem := problem_of(command.options.limits)) is not None:
+        if (problem := self._allowance.problem_of(requested)) is not None:
             _end_unrun(task, "bad-request", problem)
             return
         self._put(task)

@@ -8,6 +8,7 @@ from kernel_runner.base import BaseRunner
 from kernel_runner.channels import Channel
 from kernel_runner.config import MAX_PENDING_BYTES, MAX_QUEUE_LENGTH
 from kernel_runner.journal import Spool
+from kernel_runner.limits import UNLIMITED, Allowance
 from kernel_runner.server import Server
 
 
@@ -18,6 +19,7 @@ async def serving(
     *,
     max_queue_length: int = MAX_QUEUE_LENGTH,
     max_pending_bytes: int = MAX_PENDING_BYTES,
+    allowance: Allowance = UNLIMITED,
 ) -> AsyncIterator[None]:
     """The channel is open inside the block; at its end all that runs is ended and answered."""
     opened, stop = asyncio.Event(), asyncio.Event()
@@ -29,6 +31,7 @@ async def serving(
         max_queue_length=max_queue_length,
         max_pending_bytes=max_pending_bytes,
         spool=Spool(None, 0),
+        allowance=allowance,
     )
     server_task = asyncio.create_task(server.serve(stop), name="server")
     try:

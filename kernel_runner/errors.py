@@ -41,6 +41,7 @@ Reason = Literal[
     "cpu-limit",
     "memory-limit",
     "output-limit",
+    "process-limit",
     "jail-violation",
     "crashed",
     "skipped",

@@ -138,7 +138,8 @@ class Hooks:
                 usage=usage,
                 signal=task.signal,
                 signals=tuple(task.signals),
-                message=task.message or message,
+                limits_hit=tuple(task.limits_hit),
+                message=task.message or message or task.limits_message,
                 traceback=task.traceback,
             )
         )

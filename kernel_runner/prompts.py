@@ -11,7 +11,7 @@ from typing import Final
 
 from kernel_runner.launcher import Spawned, Waiting
 from kernel_runner.streams import InputSide
-from kernel_runner.task import TaskInput
+from kernel_runner.task_input import TaskInput
 
 QUIET_SECONDS: Final = 0.02
 """Only a program that has printed nothing for this long is looked at."""

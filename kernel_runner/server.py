@@ -16,6 +16,7 @@ from kernel_runner.dispatcher import Dispatcher
 from kernel_runner.errors import KernelRunnerError
 from kernel_runner.hooks import Hooks, attempt
 from kernel_runner.journal import Spool
+from kernel_runner.limits import Allowance
 from kernel_runner.logs import LogStream
 from kernel_runner.messages.events import Log
 from kernel_runner.outbox import Outbox
@@ -36,6 +37,7 @@ class Server:
     Args:
         ready: done when the language can take tasks; the queue starts then.
         announce: called with the bound addresses, before anything else happens.
+        allowance: the limits of requests.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Server:
         max_queue_length: int,
         max_pending_bytes: int,
         spool: Spool,
+        allowance: Allowance,
     ) -> None:
         self._runner = runner
         self._channels = channels
@@ -55,7 +58,7 @@ class Server:
         self._announce = announce
         self._outbox = Outbox(max_pending_bytes, asyncio.get_running_loop().call_soon, spool)
         self._queue = TaskQueue(Hooks(runner).run, max_queue_length)
-        self._dispatcher = Dispatcher(runner, self._queue, self._outbox)
+        self._dispatcher = Dispatcher(runner, self._queue, self._outbox, allowance)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Answer commands until `stop` is set.  No child process is left on return.

@@ -58,7 +58,7 @@ def test_background_processes_are_reported_swept_and_named(
         child_end = watch(child)
         exited = program.hear()
         program.say("sweep")
-        _, names, _, _ = program.hear()
+        _, names, *_ = program.hear()
 
     assert exited == ("exited", 0, True)
     assert names in ([f"sleep ({child})"], [f"sh ({child})"])
@@ -98,7 +98,7 @@ def test_a_daemon_belongs_to_its_program_and_is_swept(control: socket.socket, pi
         (daemon,) = pipe.pids(1)
         daemon_end = watch(daemon)
         program.say("sweep")
-        _, names, _, _ = program.hear_until("ended")
+        _, names, *_ = program.hear_until("ended")
         other.started()
         other.say("signal", signal.SIGTERM, "program")
 
@@ -123,7 +123,7 @@ def test_usage_includes_children(control: socket.socket) -> None:
 
     _, _, ended = output_of(control, [sys.executable, "-c", script])
 
-    _, _, cpu_seconds, max_rss_bytes = ended
+    _, _, cpu_seconds, max_rss_bytes, _ = ended
     assert 0.3 <= cpu_seconds < FAILURE_SECONDS
     assert 80_000_000 <= max_rss_bytes < 500_000_000
 

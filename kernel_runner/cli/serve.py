@@ -37,6 +37,9 @@ OPTIONS: Final = (
     ("--max-pending-bytes", "N", "kept in memory for one session (8 MiB)"),
     ("--max-spool-bytes", "N", "kept on disk beyond that, for all (1 GiB, or 1/4 of what is free)"),
     ("--spool-dir", "DIR", "where that is (TMPDIR or /var/tmp, unless they are in memory)"),
+    ("--limits", "LIMITS", "what a request may use that says nothing, such as wall=60,memory=1G"),
+    ("--max-limits", "LIMITS", "the most that requests may ask for (no limit)"),
+    ("--cgroup", "DIR", "a cgroup v2 in which to make those of programs, or none (our own)"),
     ("--config", "FILE", "a TOML file with these options"),
 )
 """The options that have a value: name, what the value is, help."""
@@ -51,12 +54,14 @@ GENERAL: Final = ("--help", "--version")
 EXAMPLES: Final = """\
 Each option is also an environment variable (KERNEL_RUNNER_WORK_DIR=...) and a key of the file that
 --config names (work-dir = '...').  Once it can be reached, the runner prints its addresses as one
-line of JSON.
+line of JSON.  LIMITS are of wall and cpu (seconds), memory, output and file-size (sizes such as
+256M), processes, open-files, and on-output-limit=drop; in the file they may be a table.
 
 examples:
   kernel-runner serve python --in 0 --out 0 --session 0
   kernel-runner serve shell --in none --out none --session ipc://kernel.session
   kernel-runner serve shell --in 0 --out 0 --session 0 --address-file kernel.json
+  kernel-runner serve shell --in 0 --out 0 --session 0 --limits wall=60,memory=512M
 """
 
 
@@ -161,7 +166,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -> None:
     scratch = configuration.make_scratch(os.environ)
-    launcher = Launcher(control)
+    launcher = Launcher(control, config.cgroup)
     launcher.remove_at_end(scratch)
     host = Host(launcher, Workspace(config.work_dir), scratch, config.env, config.runtime_path)
     runner = langs.load(config.language)(host)
@@ -170,6 +175,7 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
 
     from kernel_runner.channels.zeromq import zeromq_channels
     from kernel_runner.journal import Spool
+    from kernel_runner.limits import Allowance
     from kernel_runner.server import Server
 
     with zeromq_channels(config) as channels:
@@ -181,6 +187,7 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
             max_queue_length=config.max_queue_length,
             max_pending_bytes=config.max_pending_bytes,
             spool=Spool.of(config.spool_dir, config.max_spool_bytes),
+            allowance=Allowance(config.limits, config.max_limits),
         )
         stop = _stop_on_signals()
         if stdin_fd is not None:

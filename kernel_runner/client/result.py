@@ -25,6 +25,7 @@ class Result(msgspec.Struct, frozen=True):
         stderr: what it wrote to its standard error.
         output: both, in the order of arrival.
         media: what it displayed.
+        limits_hit: the limits that made calls fail or output be dropped, as far as is known.
         steps: of a run, the results of all its steps in their order.
 
     Example:
@@ -44,6 +45,7 @@ class Result(msgspec.Struct, frozen=True):
     stderr: str
     output: str
     media: tuple[events.Media, ...]
+    limits_hit: tuple[str, ...] = ()
     steps: tuple["Result", ...] = ()
 
     @property
@@ -154,4 +156,5 @@ def _result(
         stderr=stderr,
         output=text("stdout", "stderr") if stdout and stderr else stdout or stderr,
         media=tuple(media),
+        limits_hit=finish.limits_hit,
     )

@@ -86,6 +86,7 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_co
 
     `exit_code` as a shell counts: 128+n for a death by signal n.  `message` says why in a
     sentence when it did not simply complete; `signals` are the rungs that were climbed.
+    `limits_hit` names the limits that made calls fail, or output be dropped, as far as is known.
     """
 
     body_field: ClassVar[str | None] = None
@@ -96,6 +97,7 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_co
     usage: Usage = Usage()
     signal: int | None = None
     signals: tuple[str, ...] = ()
+    limits_hit: tuple[str, ...] = ()
     message: str | None = None
     traceback: ErrorDetails | None = None
 
