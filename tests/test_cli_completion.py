@@ -37,6 +37,8 @@ def bash(tmp_path: Path) -> Iterator["pexpect.spawn[str]"]:
     ("typed", "completed"),
     [
         ("kernel-runner sta", "kernel-runner status "),
+        ("kernel-runner py", "kernel-runner python "),
+        ("kernel-runner she", "kernel-runner shell "),
         ("kernel-runner status --js", "kernel-runner status --json "),
         ("kernel-runner langs py", "kernel-runner langs python "),
         ("kernel-runner doctor python sh", "kernel-runner doctor python shell "),
@@ -60,7 +62,7 @@ def test_bash_completes_commands_options_languages_and_files(
 def test_two_tabs_list_what_is_possible(bash: "pexpect.spawn[str]") -> None:
     bash.send("kernel-runner c" + TAB + TAB)
 
-    bash.expect("cancel +completion +connect")
+    bash.expect("c +cancel +completion +connect")
 
 
 @pytest.mark.parametrize(

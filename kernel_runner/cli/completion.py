@@ -65,5 +65,9 @@ def answer() -> int:
         command = ["serve"]
         os.environ["COMP_LINE"] = line.replace(" ", " serve ", 1)
         os.environ["COMP_POINT"] = str(point + len(" serve"))
-    argcomplete.autocomplete(command_line.parser_for(command), default_completer=Words())  # leaves
+    parser = command_line.parser_for(command)
+    if not command:
+        for name in langs.names():
+            parser.commands.add_parser(name)
+    argcomplete.autocomplete(parser, default_completer=Words())  # leaves
     return cli.USAGE_ERROR

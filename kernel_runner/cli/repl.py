@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kernel_runner import __version__, langs
+from kernel_runner.cli.folders import current_folder
 from kernel_runner.cli.remote import ANSWER_SECONDS, in_full
 from kernel_runner.cli.repl_cell import Cell, RunnerSilent
 from kernel_runner.cli.repl_commands import CommandError, Commands, Quit, Restart, is_command
@@ -89,6 +90,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(["--work-dir: only for a runner that is started here, not --connect"])
     if options.work_dir is not None and not options.work_dir.is_dir():
         raise ConfigError([f"--work-dir: {options.work_dir}: no such folder"])
+    if options.connect is None:
+        options.work_dir = (options.work_dir or current_folder()).resolve()
     if _in_terminal():
         import importlib.util
 
@@ -161,8 +164,8 @@ class Session:
 
     def _kernel(self) -> AbstractAsyncContextManager[Kernel]:
         if self._options.connect is not None:
-            return connect(in_full(self._options.connect))
-        return launch(self._options.language, work_dir=(self._options.work_dir or Path()).resolve())
+            return connect(in_full(self._options.connect), timeout_seconds=ANSWER_SECONDS)
+        return launch(self._options.language, work_dir=self._options.work_dir)
 
     def _check_language(self, kernel: Kernel) -> None:
         asked, actual = self._options.language, _language(kernel)
@@ -211,7 +214,8 @@ class Session:
             assert self._prompt is not None, "the first line was read at it"
             reading = asyncio.create_task(self._prompt.read(self._ready), name="line")
         try:
-            await asyncio.wait({reading, self._gone}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[str] | asyncio.Future[ClientError]] = {reading, self._gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
                 raise self._gone.result()
             return reading.result()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from kernel_runner import guardian, langs, limit_words
 from kernel_runner.cli import FOR_PROGRAM
+from kernel_runner.cli.folders import current_folder
+from kernel_runner.cli.sources import language_of, sources_among
 from kernel_runner.errors import UsageError
 from kernel_runner.messages.options import Limits
 
@@ -50,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files", nargs="*", metavar="FILE", help="the sources, the main one first; - reads one"
     )
     parser.add_argument("-c", "--code", metavar="CODE", help="run this instead of files")
-    parser.add_argument("-l", "--lang", metavar="LANG", help="the language, else by the ending")
+    parser.add_argument(
+        "-l", "--lang", metavar="LANG", help="the language, else by ending or #! line"
+    )
     parser.add_argument(
         "-w", "--watch", action="store_true", help="run it again whenever a source changes"
     )
@@ -75,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
     language = _language(options)
     if options.connect is None:
         _check_tool(language, options.runtime_path)
+        current_folder()
         control = guardian.fork()  # before there are threads, and before much is loaded
         from kernel_runner.cli.run_local import run_here
 
@@ -95,10 +100,9 @@ def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Prog
     code = options.code.encode() if options.code is not None else None
     if options.files == [STANDARD_INPUT]:
         code = sys.stdin.buffer.read()
-    sources = [name for name in options.files if name.endswith((*language.extensions,))]
     return Program(
         language=language,
-        sources=tuple(sources or options.files),
+        sources=tuple(sources_among(options.files, language) if code is None else ()),
         code=code,
         args=tuple(options.rest),
         limits=_limits_of(options),
@@ -164,16 +168,7 @@ def _language(options: argparse.Namespace) -> "type[BaseRunner]":
         return langs.load(options.lang)
     if options.code is not None or options.files == [STANDARD_INPUT]:
         raise UsageError("which language? say --lang, as in: --lang python")
-    found = {language.name: name for name in options.files for language in langs.of_file(name)[:1]}
-    match sorted(found):
-        case []:
-            names, endings = " ".join(options.files), " ".join(langs.endings())
-            raise UsageError(f"{names}: not one of the known endings ({endings}); say --lang")
-        case [only]:
-            return langs.load(only)
-        case several:
-            files = ", ".join(f"{found[name]} is {name}" for name in several)
-            raise UsageError(f"one language at a time: {files}; say --lang")
+    return language_of(options.files)
 
 
 def _check_tool(language: "type[BaseRunner]", runtime_path: Path | None) -> None:
