@@ -191,7 +191,7 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
         )
         stop = _stop_on_signals()
         if stdin_fd is not None:
-            _stop_at_end_of(stdin_fd, stop)
+            _stop_at_end_of(stdin_fd, stop, launcher)
         try:
             await server.serve(stop)
         finally:
@@ -234,13 +234,19 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _stop_at_end_of(fd: int, stop: asyncio.Event) -> None:
+def _stop_at_end_of(fd: int, stop: asyncio.Event, launcher: Launcher) -> None:
+    """Each line before the end is a path that goes with the runner, whoever is left to do it."""
     loop = asyncio.get_running_loop()
+    unread = b""
 
     def read() -> None:
-        if not os.read(fd, 65_536):
+        nonlocal unread
+        if not (data := os.read(fd, 65_536)):
             loop.remove_reader(fd)
             stop.set()
+        *lines, unread = (unread + data).split(b"\n")
+        for line in lines:
+            launcher.remove_at_end(Path(os.fsdecode(line)))
 
     try:
         loop.add_reader(fd, read)

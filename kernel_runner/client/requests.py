@@ -12,6 +12,7 @@ from kernel_runner.client.errors import (
     KernelClosed,
     SessionTaken,
 )
+from kernel_runner.client.intake import Intake
 from kernel_runner.client.reply import Reply, is_terminal
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.session_wire import Received
@@ -77,11 +78,30 @@ class Requests:
         self._error: ClientError | None = None
         self._is_away = self._is_taken = False
         self._link = open_link(self._receive)
+        self._intake = Intake(self._link.pause, self._link.resume)
 
     @property
     def address(self) -> str:
         """Where the runner is reached."""
         return self._link.address
+
+    @property
+    def max_unread_bytes(self) -> int:
+        """How much may arrive and be taken by nobody, 64 MiB by default, over all replies.
+
+        What is more stays with the runner, and its program waits in the end; it comes when some of
+        it is taken, or somebody waits for something else.
+        """
+        return self._intake.max_unread_bytes
+
+    @max_unread_bytes.setter
+    def max_unread_bytes(self, size_bytes: int) -> None:
+        self._intake.max_unread_bytes = size_bytes
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much has arrived that nobody has taken yet."""
+        return self._intake.unread_bytes
 
     def close(self) -> None:
         """End the connection: what is open fails, and so does every later request."""
@@ -102,7 +122,7 @@ class Requests:
             print((await reply.result()).stdout.strip())  # later
             ```
         """
-        self._link.pause()
+        self._intake.hold()
 
     def resume(self) -> None:
         """Take events again, those that waited first.
@@ -114,7 +134,7 @@ class Requests:
             print((await kernel.status()).language)  # python
             ```
         """
-        self._link.resume()
+        self._intake.let_go()
 
     def fail(self, error: ClientError) -> None:
         """The runner is gone: every open request, and every later one, gets this error."""
@@ -140,7 +160,7 @@ class Requests:
             ```
         """
         request_id = request_id or self._new_id()
-        reply = Reply((request_id,), self.send, command.op)
+        reply = Reply((request_id,), self.send, command.op, self._intake)
         self._post(command, request_id, reply)
         return reply
 
