@@ -6,12 +6,15 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 import msgspec
 
 from kernel_runner import prompts, shown
+from kernel_runner.addresses import MAX_IPC_BYTES
+from kernel_runner.config import make_scratch
 from kernel_runner.errors import NothingToRun, TaskError, Unsupported
 from kernel_runner.launcher import Argv, Launcher
 from kernel_runner.limits import budget_of
@@ -310,13 +313,22 @@ class BaseRunner(ABC):
         streams.open_output(output)
         return streams
 
+    @cached_property
+    def _socket_folder(self) -> Path:
+        """The scratch folder, or one of its own where that has too long a name for sockets."""
+        if len(os.fsencode(self.host.scratch / shown.LONGEST_NAME)) <= MAX_IPC_BYTES:
+            return self.host.scratch
+        folder = make_scratch({})
+        self.host.launcher.remove_at_end(folder)
+        return folder
+
     @contextmanager
     def _showing(self, env: Mapping[str, str], streams: Streams) -> Iterator[Mapping[str, str]]:
         """The environment in which a program finds where to show its pictures."""
         if not self.shows_media:
             yield env
             return
-        with shown.listening(self.host.scratch, self.task, streams.drain) as found:
+        with shown.listening(self._socket_folder, self.task, streams.drain) as found:
             yield {**self.media_environment(env), **found} if found else env
 
     def _connect(self, program: Program, streams: Streams) -> prompts.Watcher | None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from kernel_runner.base import BaseRunner
 from kernel_runner.channels import Channel
-from kernel_runner.config import MAX_PENDING_BYTES, MAX_QUEUE_LENGTH
+from kernel_runner.config import MAX_BODY_BYTES, MAX_PENDING_BYTES, MAX_QUEUE_LENGTH
 from kernel_runner.journal import Spool
 from kernel_runner.limits import UNLIMITED, Allowance
 from kernel_runner.server import Server
@@ -29,6 +29,7 @@ async def serving(
         ready=runner.init(),
         announce=lambda _: opened.set(),
         max_queue_length=max_queue_length,
+        max_body_bytes=MAX_BODY_BYTES,
         max_pending_bytes=max_pending_bytes,
         spool=Spool(None, 0),
         allowance=allowance,

@@ -134,8 +134,9 @@ def fork() -> socket.socket:
     """The control socket of a guardian that is a child of this process, which is the runner.
 
     The guardian leaves at the end of file on it, once nothing is left of what it started.  Keys
-    of the terminal do not reach it.
+    of the terminal do not reach it.  Programs cannot read the memory of either.
     """
+    process_tree.hide()
     os.close(_fill_standard_streams())
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     flush()

@@ -57,9 +57,12 @@ def serve_orders(orders: socket.socket, ignored_signals: Sequence[int]) -> None:
     wake_fd = _watch_children()
     is_free = True
     while is_free:
-        _, fds, _, _ = socket.recv_fds(
-            orders, MESSAGE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
+        try:
+            _, fds, _, _ = socket.recv_fds(
+                orders, MESSAGE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:  # the other end left with an answer of ours unread
+            return
         if not fds:
             return
         with socket.socket(fileno=fds[0]) as runner:

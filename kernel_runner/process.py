@@ -15,6 +15,7 @@ from kernel_runner.errors import NoTerminal
 from kernel_runner.launcher import Argv, Budget, Exit, Launcher, Spawned, TreeEnd
 from kernel_runner.messages.events import StreamName
 from kernel_runner.messages.options import Terminal
+from kernel_runner.supervision import watched
 
 STEP_SECONDS: Final = 2.0
 """Between the rungs of an interrupt: SIGINT, SIGTERM, SIGKILL."""
@@ -309,7 +310,7 @@ class Program:
         self.streams.read_late()
         first, *self._rungs_left = (*rungs, signal.SIGKILL)
         self._take_rung(first)
-        self._climb = asyncio.create_task(self._climb_on(), name="interrupt")
+        self._climb = watched(self._climb_on(), "interrupt")
 
     async def _climb_on(self) -> None:
         while self._rungs_left and not await self.ended_within(STEP_SECONDS):

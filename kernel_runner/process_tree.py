@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
 PR_SET_CHILD_SUBREAPER: Final = 36
 STOP_PASSES: Final = 20
 STAT_BYTES: Final = 2048
@@ -58,6 +59,14 @@ class Process:
 def become_subreaper() -> None:
     """From now on orphans below this process become its children."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def hide() -> None:
+    """Programs of the same user can no longer read or trace this process, nor those it forks.
+
+    Their `exec` ends it for them: a program is as open as its user is used to.
+    """
+    _prctl(PR_SET_DUMPABLE, 0)
 
 
 def die_with_parent(parent: int, number: int) -> None:

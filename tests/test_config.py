@@ -1,11 +1,13 @@
 """Options of every source come in; one object goes out, or every problem together."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from kernel_runner import config
-from kernel_runner.config import Config, is_loopback
+from kernel_runner import addresses, config
+from kernel_runner.addresses import is_loopback
+from kernel_runner.config import Config
 from kernel_runner.errors import ConfigError
 from kernel_runner.messages.options import Limits
 
@@ -56,7 +58,9 @@ def problems_of(
 
 
 def test_every_option_has_an_example_here() -> None:
-    assert set(EXAMPLES) == set(config.NAMES)
+    elsewhere = {"server-key", "client-keys"}  # in test_keys.py
+
+    assert set(EXAMPLES) | elsewhere == set(config.NAMES)
 
 
 @pytest.mark.parametrize("name", sorted(set(EXAMPLES) - UNLIKE_TEXT))
@@ -319,8 +323,35 @@ def test_programs_do_not_see_the_options_of_the_runner(folder: Path) -> None:
 
 def test_the_defaults_are_those_of_the_protocol(folder: Path) -> None:
     found = config.load("python", {}, {})
+    bound = config.load("python", {"bind": "::1"}, {})
 
     assert found.commands_at == "tcp://127.0.0.1:2000"
     assert found.events_at == "tcp://127.0.0.1:2001"
-    assert found.session_at == "tcp://127.0.0.1:2010"
+    assert found.session_at == f"ipc:///tmp/kernel-runner-{os.getuid()}/session"
+    assert found.session_keys is None
     assert found.work_dir == folder
+    assert bound.session_at == "tcp://[::1]:2010"
+
+
+def test_the_default_of_a_session_is_in_the_users_folder_for_such_things(folder: Path) -> None:
+    for environment, place in (
+        ({"XDG_RUNTIME_DIR": "/run/user/5", "TMPDIR": "/x"}, "/run/user/5/kernel-runner"),
+        ({"XDG_RUNTIME_DIR": "", "TMPDIR": "/x"}, f"/x/kernel-runner-{os.getuid()}"),
+    ):
+        found = config.load("python", {}, environment)
+        assert found.session_at == f"ipc://{place}/session"
+
+
+def test_a_private_folder_is_made_and_one_that_is_open_to_others_is_refused(folder: Path) -> None:
+    private = folder / "private"
+    addresses.make_private(private)
+    addresses.make_private(private)
+    mode = private.stat().st_mode & 0o777
+    (folder / "link").symlink_to(private)
+    (folder / "file").touch(0o600)
+    private.chmod(0o750)
+
+    assert mode == 0o700
+    for name in ("private", "link", "file", "no/such"):
+        with pytest.raises(ConfigError, match="session: "):
+            addresses.make_private(folder / name)

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 
 from tests.guarding import FAILURE_SECONDS, Pipe, ends, guardian, output_of, spawn, watch
@@ -220,3 +221,20 @@ def test_the_guardian_ends_everything_at_the_end_of_its_control_socket(pipe: Pip
 
     with program:
         assert all(map(ends, pidfds))
+
+
+def test_a_keeper_leaves_in_silence_when_its_guardian_left_without_reading_its_answer() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.send(b"free")
+    ours.close()
+    words = "import socket, sys; from kernel_runner.keeper import serve_orders;"
+    words += " serve_orders(socket.socket(fileno=int(sys.argv[1])), [])"
+
+    with theirs:
+        done = subprocess.run(
+            [sys.executable, "-c", words, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+        )
+
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from kernel_runner import guardian, langs, limit_words
 from kernel_runner.cli import FOR_PROGRAM
 from kernel_runner.cli.folders import current_folder
+from kernel_runner.cli.key_option import add_key, key_file_of
 from kernel_runner.cli.sources import language_of, sources_among
 from kernel_runner.errors import UsageError
 from kernel_runner.messages.options import Limits
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--connect", metavar="ADDRESS", help="send it to the runner there, and run it in its folder"
     )
+    add_key(parser)
     parser.add_argument(
         "--runtime-path", type=Path, metavar="FILE", help="the interpreter or compiler"
     )
@@ -90,7 +92,8 @@ def run(options: argparse.Namespace) -> int:
         from kernel_runner.cli.remote import in_full
         from kernel_runner.cli.run_remote import run_there
 
-        exit_code = run_there(_program(options, language), in_full(options.connect), options.files)
+        program, key_file = _program(options, language), key_file_of(options)
+        exit_code = run_there(program, in_full(options.connect), options.files, key_file)
     os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
 
 
@@ -115,6 +118,8 @@ def _check_sources(options: argparse.Namespace) -> None:
     files = options.files
     if options.connect is not None and (options.watch or options.runtime_path):
         raise UsageError("--watch and --runtime-path are for programs that run here")
+    if options.connect is None and options.key is not None:
+        raise UsageError("--key is for a runner that is there, with --connect")
     if options.watch and (STANDARD_INPUT in files or options.code is not None):
         raise UsageError("--watch is for files: code and standard input do not change")
     if options.watch:

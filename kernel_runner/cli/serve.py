@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from kernel_runner import addresses, langs, logs
 from kernel_runner import config as configuration
-from kernel_runner import langs, logs
 from kernel_runner.base import Host
 from kernel_runner.cli import COMMANDS, PROGRAM
 from kernel_runner.cli.command_line import reported
 from kernel_runner.config import Config
-from kernel_runner.errors import BrokenLanguage, ConfigError, UnknownLanguage
+from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
@@ -27,8 +27,10 @@ ADDRESS: Final = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
 OPTIONS: Final = (
     ("--in", "ADDRESS", f"commands of agents (2000): {ADDRESS}"),
     ("--out", "ADDRESS", f"events for agents (2001): {ADDRESS}"),
-    ("--session", "ADDRESS", f"the session dialect (2010): {ADDRESS}"),
-    ("--bind", "HOST", "the host of addresses given as a port (127.0.0.1)"),
+    ("--session", "ADDRESS", f"the session dialect (ipc in a private folder): {ADDRESS}"),
+    ("--server-key", "FILE", "a session wants keys: this is the runner's, made by `keygen`"),
+    ("--client-keys", "PATH", "a file or folder with the public keys of clients (*.pub)"),
+    ("--bind", "HOST", "the host of addresses given as a port (127.0.0.1); session at 2010"),
     ("--work-dir", "DIR", "where the user's files are (.)"),
     ("--runtime-path", "FILE", "the interpreter or compiler (the one on the PATH)"),
     ("--address-file", "FILE", "write the addresses there as JSON"),
@@ -46,7 +48,7 @@ OPTIONS: Final = (
 
 SWITCHES: Final = {
     "--plaintext": "bind other hosts than loopback without keys",
-    "--debug": "log more, to standard error",
+    "--debug": "log more, to standard error; debuggers may attach, so may programs",
     "--until-eof": "end when standard input ends: when whoever started it is gone",
 }
 GENERAL: Final = ("--help", "--version")
@@ -151,7 +153,10 @@ def _advice_for(word: str) -> str | None:
 def _run(config: Config, control: socket.socket, stdin_fd: int | None) -> int:
     logs.to_stderr(logging.DEBUG if config.debug else logging.WARNING)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, control, stdin_fd))
+        try:
+            runner.run(_serve(config, control, stdin_fd))
+        except SystemExit as error:  # of a language, in a callback: nobody here means that
+            raise RunnerBroken("something in it called exit") from error
     return 0
 
 
@@ -168,6 +173,8 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
     scratch = configuration.make_scratch(os.environ)
     launcher = Launcher(control, config.cgroup)
     launcher.remove_at_end(scratch)
+    if config.session_at == addresses.private_session(os.environ):
+        addresses.make_private(Path(config.session_at.removeprefix("ipc://")).parent)
     host = Host(launcher, Workspace(config.work_dir), scratch, config.env, config.runtime_path)
     runner = langs.load(config.language)(host)
     ready = asyncio.create_task(runner.init(), name="init")
@@ -185,6 +192,7 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
             ready=ready,
             announce=lambda addresses: _announce(config, launcher, addresses),
             max_queue_length=config.max_queue_length,
+            max_body_bytes=config.max_body_bytes,
             max_pending_bytes=config.max_pending_bytes,
             spool=Spool.of(config.spool_dir, config.max_spool_bytes),
             allowance=Allowance(config.limits, config.max_limits),

@@ -53,18 +53,18 @@ async def launch(
     """
     with (
         tempfile.TemporaryDirectory(prefix="kernel-runner-client-") as folder,
+        # not beside the socket: programs walk up from where they run
+        tempfile.TemporaryDirectory(prefix="kernel-runner-work-") as own_work_dir,
         # a pipe would fill up, and the runner wait for its reader; a name could be left behind
         tempfile.TemporaryFile() as log,
     ):
-        own_work_dir = Path(folder, "work")
-        own_work_dir.mkdir()
         words = [str(python), "-m", "kernel_runner", language, "--until-eof"]
         words.append(f"--work-dir={work_dir or own_work_dir}")
         if runtime_path is not None:
             words.append(f"--runtime-path={runtime_path}")
         words += ["--in=none", "--out=none", f"--session=ipc://{folder}/session", *options]
         process = await _start(words, log, env)
-        _leave_to(process, folder)
+        _leave_to(process, folder, own_work_dir)
         try:
             address = await _address(process, log, timeout_seconds)
             async with AsyncExitStack() as stack:
@@ -94,10 +94,10 @@ async def _start(
         raise RunnerNotStarted(f"cannot start {words[0]}: {error.strerror}") from error
 
 
-def _leave_to(process: asyncio.subprocess.Process, folder: str) -> None:
-    """The runner removes the folder where we are killed before we can."""
+def _leave_to(process: asyncio.subprocess.Process, *folders: str) -> None:
+    """The runner removes the folders where we are killed before we can."""
     assert process.stdin is not None, "it is a pipe"
-    process.stdin.write(os.fsencode(folder) + b"\n")
+    process.stdin.writelines(os.fsencode(folder) + b"\n" for folder in folders)
 
 
 def _said(log: IO[bytes]) -> str:
