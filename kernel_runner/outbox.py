@@ -148,6 +148,12 @@ class Outbox:
         """How many events nobody has taken yet."""
         return sum(lane.pending for lane in (*self._numbered(), *self._answers.values()))
 
+    @property
+    def is_fetched(self) -> bool:
+        """Whether no session keeps an event that somebody could still want."""
+        journals = [session.journal for session in self._sessions.values()]
+        return all(journal.first_seq == journal.next_seq for journal in journals)
+
     def _numbered(self) -> Sequence[Session]:
         return (*self._builtin.values(), *self._sessions.values())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from kernel_runner import __version__, addresses
-from kernel_runner.cli import output
+from kernel_runner.cli import detached, output
 from kernel_runner.cli.key_option import add_key
 from kernel_runner.client.errors import (
     ClientError,
@@ -39,9 +39,10 @@ def add_address(parser: argparse.ArgumentParser) -> None:
         "address",
         nargs="?",
         metavar="ADDRESS",
-        help="of the session dialect, as `serve` prints it: tcp://HOST:PORT, PORT or ipc://PATH; "
-        f"without it --address-file, {ADDRESS_VARIABLE}, {FILE_VARIABLE} or the default of "
-        "`serve`",
+        help="of the session dialect, as `serve` prints it: tcp://HOST:PORT, PORT or ipc://PATH, "
+        "or the name of detached work; "
+        f"without it --address-file, {ADDRESS_VARIABLE}, {FILE_VARIABLE}, the default of "
+        "`serve`, or the only detached work",
     )
     parser.add_argument(
         "--address-file", metavar="FILE", help="the file that `serve --address-file` writes"
@@ -65,11 +66,16 @@ def address_of(options: argparse.Namespace) -> str:
         return in_full(address)
     if file := os.environ.get(FILE_VARIABLE):
         return _read_address(file)
-    return addresses.private_session(os.environ)
+    default = addresses.private_session(os.environ)
+    if Path(default.removeprefix("ipc://")).exists() or not (works := detached.every()):
+        return default
+    return detached.only(works).address
 
 
 def in_full(address: str) -> str:
-    """The address that is meant: a port alone is one of this machine."""
+    """The address that is meant: a port alone is one of this machine, a name detached work."""
+    if (work := detached.find(address)) is not None:
+        return work.address
     return f"tcp://127.0.0.1:{address}" if address.isdecimal() else address
 
 

@@ -30,6 +30,7 @@ examples:
   kernel-runner run --wall 10 slow.py
   kernel-runner run --cpu 2 --memory 256M --output 1M hello.py
   kernel-runner run --watch page.py
+  kernel-runner run --detach train.py
   kernel-runner run --connect tcp://127.0.0.1:2010 main.py data.csv
 """
 STANDARD_INPUT: Final = "-"
@@ -59,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-w", "--watch", action="store_true", help="run it again whenever a source changes"
     )
+    parser.add_argument(
+        "-d", "--detach", action="store_true", help="let it run without you; `attach` comes back"
+    )
     limits = parser.add_argument_group("limits of the program, sizes as 65536, 64K, 256M or 2G")
     for word, value, text in LIMITS:
         limits.add_argument(f"--{word}", type=_limit(word), metavar=value, help=text)
@@ -82,6 +86,9 @@ def run(options: argparse.Namespace) -> int:
     if options.connect is None:
         _check_tool(language, options.runtime_path)
         current_folder()
+    if options.detach:
+        exit_code = _detach(options, language)
+    elif options.connect is None:
         control = guardian.fork()  # before there are threads, and before much is loaded
         from kernel_runner.cli.run_local import run_here
 
@@ -95,6 +102,15 @@ def run(options: argparse.Namespace) -> int:
         program, key_file = _program(options, language), key_file_of(options)
         exit_code = run_there(program, in_full(options.connect), options.files, key_file)
     os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
+
+
+def _detach(options: argparse.Namespace, language: "type[BaseRunner]") -> int:
+    from kernel_runner.cli.remote import in_full
+    from kernel_runner.cli.run_detached import run_detached
+
+    program, key_file = _program(options, language), key_file_of(options)
+    address = None if options.connect is None else in_full(options.connect)
+    return run_detached(program, options.files, address, key_file)
 
 
 def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Program":
@@ -120,6 +136,8 @@ def _check_sources(options: argparse.Namespace) -> None:
         raise UsageError("--watch and --runtime-path are for programs that run here")
     if options.connect is None and options.key is not None:
         raise UsageError("--key is for a runner that is there, with --connect")
+    if options.watch and options.detach:
+        raise UsageError("--watch and --detach: give one of them")
     if options.watch and (STANDARD_INPUT in files or options.code is not None):
         raise UsageError("--watch is for files: code and standard input do not change")
     if options.watch:

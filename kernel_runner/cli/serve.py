@@ -17,6 +17,7 @@ from kernel_runner import config as configuration
 from kernel_runner.base import Host
 from kernel_runner.cli import COMMANDS, PROGRAM
 from kernel_runner.cli.command_line import reported
+from kernel_runner.cli.until import Until
 from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
 from kernel_runner.launcher import Launcher
@@ -50,6 +51,7 @@ SWITCHES: Final = {
     "--plaintext": "bind other hosts than loopback without keys",
     "--debug": "log more, to standard error; debuggers may attach, so may programs",
     "--until-eof": "end when standard input ends: when whoever started it is gone",
+    "--until-fetched": "end when all that was asked is done, and fetched or expired",
 }
 GENERAL: Final = ("--help", "--version")
 """What people write without the hyphens."""
@@ -100,9 +102,10 @@ def main(control: socket.socket, argv: Sequence[str], *, stdin_fd: int | None) -
     flags = {name.replace("_", "-"): value for name, value in vars(options).items()}
     flags |= dict(word.removeprefix("--").split("=", 1) for word in valued)
     language = flags.pop("language")
-    if flags.get("until-eof") is True:
-        del flags["until-eof"]
-    return reported(lambda: _run(_configure(language, flags, unknown), control, stdin_fd))
+    is_for = {name for name in ("until-eof", "until-fetched") if flags.get(name) is True}
+    flags = {name: value for name, value in flags.items() if name not in is_for}
+    until = Until(stdin_fd, eof="until-eof" in is_for, fetched="until-fetched" in is_for)
+    return reported(lambda: _run(_configure(language, flags, unknown), control, until))
 
 
 def _configure(
@@ -150,11 +153,11 @@ def _advice_for(word: str) -> str | None:
     return None
 
 
-def _run(config: Config, control: socket.socket, stdin_fd: int | None) -> int:
+def _run(config: Config, control: socket.socket, until: Until) -> int:
     logs.to_stderr(logging.DEBUG if config.debug else logging.WARNING)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            runner.run(_serve(config, control, stdin_fd))
+            runner.run(_serve(config, control, until))
         except SystemExit as error:  # of a language, in a callback: nobody here means that
             raise RunnerBroken("something in it called exit") from error
     return 0
@@ -169,7 +172,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -> None:
+async def _serve(config: Config, control: socket.socket, until: Until) -> None:
     scratch = configuration.make_scratch(os.environ)
     launcher = Launcher(control, config.cgroup)
     launcher.remove_at_end(scratch)
@@ -198,8 +201,7 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
             allowance=Allowance(config.limits, config.max_limits),
         )
         stop = _stop_on_signals()
-        if stdin_fd is not None:
-            _stop_at_end_of(stdin_fd, stop, launcher)
+        until.watch(server, launcher, stop)
         try:
             await server.serve(stop)
         finally:
@@ -240,26 +242,6 @@ def _stop_on_signals() -> asyncio.Event:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     return stop
-
-
-def _stop_at_end_of(fd: int, stop: asyncio.Event, launcher: Launcher) -> None:
-    """Each line before the end is a path that goes with the runner, whoever is left to do it."""
-    loop = asyncio.get_running_loop()
-    unread = b""
-
-    def read() -> None:
-        nonlocal unread
-        if not (data := os.read(fd, 65_536)):
-            loop.remove_reader(fd)
-            stop.set()
-        *lines, unread = (unread + data).split(b"\n")
-        for line in lines:
-            launcher.remove_at_end(Path(os.fsdecode(line)))
-
-    try:
-        loop.add_reader(fd, read)
-    except OSError as error:  # a file ends at once, and cannot be waited for
-        raise ConfigError(["--until-eof: standard input is no pipe that somebody holds"]) from error
 
 
 def _ignore_signals() -> None:

@@ -1,7 +1,7 @@
 """An address in, a kernel that is connected out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,8 @@ async def connect(
     address: str,
     *,
     session: str | None = None,
+    requests: Sequence[str] = (),
+    keep: bool = False,
     key_file: Path | str | None = None,
     timeout_seconds: float = CONNECT_SECONDS,
 ) -> AsyncIterator[Kernel]:
@@ -33,6 +35,10 @@ async def connect(
 
     Args:
         address: of the session dialect, as the runner prints it: ``tcp://127.0.0.1:2010``.
+        requests: the ids of requests that `session` has had from another process: what is kept of
+            their events, and what is to come, is in `Kernel.replies`.
+        keep: leave at the runner what is not taken here, and the last that was, until
+            `Kernel.forget`: whoever takes the session over after us gets it again.
         key_file: the client's, as `kernel-runner keygen` makes it, for a runner with keys.
         timeout_seconds: how long the runner may take to answer.
 
@@ -69,6 +75,9 @@ async def connect(
         return link
 
     kernel = Kernel(open_link)
+    kernel.replies = {request_id: kernel.expect(request_id) for request_id in requests}
+    if keep:
+        kernel.keep()
     try:
         await _greet(kernel, session, link, timeout_seconds)
         yield kernel

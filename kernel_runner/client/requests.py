@@ -3,7 +3,8 @@
 import asyncio
 import itertools
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from kernel_runner.client.errors import (
@@ -70,10 +71,15 @@ class Requests:
         """Called with events that belong to no request that is open, such as logs."""
         self.on_failure: Callable[[ClientError], None] = lambda error: None
         """Called when the runner is gone for good, whether or not a request is open."""
+        self.replies: Mapping[str, Reply] = {}
+        """Those of requests that our session has had from another process; see `connect`."""
         self._open: dict[str, OpenRequest] = {}
         self._numbers = itertools.count(1)
         self._name = os.urandom(3).hex()  # ids of several clients stand in one queue
         self._last_seq = self._unacknowledged_bytes = 0
+        self._keeps = False
+        self._shown: deque[tuple[int, int]] = deque()  # number and size
+        self._shown_bytes = 0
         self._acknowledging: asyncio.TimerHandle | None = None
         self._error: ClientError | None = None
         self._is_away = self._is_taken = False
@@ -168,6 +174,25 @@ class Requests:
         """Open a session, or take one over."""
         await self._ask(commands.Hello(session), events.Welcome)
 
+    def expect(self, request_id: str) -> Reply:
+        """The reply of a request that our session has had from another process, before `hello`."""
+        reply = Reply((request_id,), self.send, commands.Execute.op, self._intake)
+        request = self._open[request_id] = OpenRequest(commands.Execute(""), reply)
+        request.asked = request.accepted = True
+        return reply
+
+    def keep(self) -> None:
+        """Leave at the runner what nobody has taken here, and half of what its memory holds for us.
+
+        So whoever takes the session over after us, however we end, gets it again.
+        """
+        self._keeps = True
+
+    async def forget(self) -> None:
+        """Return when the runner has forgotten all that has come."""
+        self._keeps = False
+        await self._ask(commands.Acknowledge(self._last_seq), events.Ok)
+
     def _new_id(self) -> str:
         return f"{self._name}-{next(self._numbers)}"
 
@@ -212,7 +237,7 @@ class Requests:
                 return  # it was sent again, and we have it
             if seq > self._last_seq:
                 self._last_seq = seq
-                self._acknowledge_some(event)
+                self._acknowledge_some(seq, event)
         if request is None:
             if isinstance(event, events.Superseded):
                 self._is_taken = True
@@ -232,11 +257,15 @@ class Requests:
                 self._enter(event)
         request.reply.put(received)
 
-    def _acknowledge_some(self, event: events.AnyEvent) -> None:
+    def _acknowledge_some(self, seq: int, event: events.AnyEvent) -> None:
         """Let the runner forget what we have, now and then: each time costs a message."""
         if self.welcome is None:
             return  # a runner in this process keeps nothing
-        self._unacknowledged_bytes += events.size_of(event)
+        size_bytes = events.size_of(event)
+        self._unacknowledged_bytes += size_bytes
+        if self._keeps:
+            self._shown.append((seq, size_bytes))
+            self._shown_bytes += size_bytes
         if self._unacknowledged_bytes >= min(
             ACKNOWLEDGE_BYTES, self.welcome.max_pending_bytes // 4
         ):
@@ -251,12 +280,26 @@ class Requests:
             self._acknowledging = None
         if self._unacknowledged_bytes and not self._is_away:
             self._unacknowledged_bytes = 0
-            self._link.send(commands.Acknowledge(self._last_seq), self._new_id())
+            if seq := self._not_wanted():
+                self._link.send(commands.Acknowledge(seq), self._new_id())
+
+    def _not_wanted(self) -> int:
+        """The last event that the runner need not keep; 0: it is to keep all."""
+        if not self._keeps or self.welcome is None:
+            return self._last_seq
+        kept_bytes = self.welcome.max_pending_bytes // 2 + self._intake.unread_bytes
+        seq = 0
+        while self._shown and self._shown_bytes - self._shown[0][1] >= kept_bytes:
+            seq, size_bytes = self._shown.popleft()
+            self._shown_bytes -= size_bytes
+        return seq
 
     def _enter(self, welcome: events.Welcome) -> None:
         if self.welcome is None or self.welcome.session != welcome.session:
             self._last_seq = 0
         self.welcome = welcome
+        if self._keeps:  # so that it has room for more than it keeps
+            self.max_unread_bytes = welcome.max_pending_bytes // 8
 
 
 def _says_it_is_known(event: events.AnyEvent, request: OpenRequest) -> bool:
