@@ -154,6 +154,11 @@ class Outbox:
         journals = [session.journal for session in self._sessions.values()]
         return all(journal.first_seq == journal.next_seq for journal in journals)
 
+    @property
+    def has_told(self) -> bool:
+        """Whether there is a session that ever had something to tell."""
+        return any(session.next_seq > 1 for session in self._sessions.values())
+
     def _numbered(self) -> Sequence[Session]:
         return (*self._builtin.values(), *self._sessions.values())
 

@@ -18,13 +18,14 @@ from kernel_runner.cli import detached, output
 from kernel_runner.cli.detached import Detached
 from kernel_runner.cli.foreground import Ended, Foreground
 from kernel_runner.cli.key_option import add_key, key_file_of
-from kernel_runner.cli.program import show
+from kernel_runner.cli.program import exit_code_of
 from kernel_runner.cli.remote import ANSWER_SECONDS
 from kernel_runner.cli.standard_streams import terminal_of_program
 from kernel_runner.client.connecting import connect
 from kernel_runner.client.errors import RequestRefused, RunnerUnreachable, SessionTaken
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.errors import KernelRunnerError, UsageError
+from kernel_runner.messages import events
 from kernel_runner.messages.options import Terminal
 
 EXAMPLES: Final = """\
@@ -102,12 +103,28 @@ async def _attach(work: Detached, key_file: Path | None) -> int:
             shown = Shown(kernel, let_go)
             if (await kernel.status()).running == work.name:
                 shown.take_input()
-            steps = [kernel.replies[request_id] for request_id in work.requests]
-            exit_code = await show(steps, shown)
-            await steps[-1].answer()  # there is one after a failed build, too
+            exit_code = await exit_code_of(await _follow(work, kernel, shown), shown)
             await kernel.forget()
             detached.remove(work)
             return exit_code
+
+
+async def _follow(work: Detached, kernel: Kernel, shown: "Shown") -> events.Finished:
+    """Show build and execution to the end; the finish that counts.
+
+    What is long shown may be forgotten, the whole build for one.
+    """
+    failed: events.Finished | None = None
+    assert kernel.expected is not None, "there are requests"
+    async for received in kernel.expected.received():
+        is_build = received.id != work.name
+        fd = 2 if is_build else 1
+        await shown.pass_on(received.event, stdout_fd=fd, takes_input=not is_build)
+        if isinstance(finish := received.event, events.Finished):
+            if not is_build:
+                return failed or finish
+            failed = finish if finish.exit_code else None
+    raise AssertionError("it ends with the end of its execution")
 
 
 class LetGo:

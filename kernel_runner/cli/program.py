@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -12,7 +11,6 @@ import msgspec
 from kernel_runner.base import BaseRunner
 from kernel_runner.cli.foreground import Foreground
 from kernel_runner.client.kernel import Kernel
-from kernel_runner.client.reply import Reply
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.options import Limits, StandardStream, TaskOptions, Terminal
 
@@ -46,12 +44,16 @@ async def build_and_execute(
     requests = requests_of(program, sources, build_tty=build_tty, tty=terminal or False)
     steps = [kernel.send(request) for request in requests]
     try:
-        return await show(steps, foreground)
+        with foreground.status.showing("building ..."):
+            finish = await foreground.follow(steps[0], stdout_fd=2)
+        if finish.exit_code == 0:
+            finish = await foreground.follow(steps[1], takes_input=True)
     except asyncio.CancelledError:
         if foreground.feeds_stdin:  # a runner that goes on without us; one of our own ends with us
             for step in reversed(steps):
                 kernel.send(commands.Cancel(step.id))
         raise
+    return await exit_code_of(finish, foreground)
 
 
 def requests_of(
@@ -66,12 +68,8 @@ def requests_of(
     return commands.Build("*", build), commands.Execute("*", execute)
 
 
-async def show(steps: Sequence[Reply], foreground: Foreground) -> int:
-    """Pass on what both steps print, the second one if the first succeeds; the exit code."""
-    with foreground.status.showing("building ..."):
-        finish = await foreground.follow(steps[0], stdout_fd=2)
-    if finish.exit_code == 0:
-        finish = await foreground.follow(steps[1], takes_input=True)
+async def exit_code_of(finish: events.Finished, foreground: Foreground) -> int:
+    """Ours, once all is written; beside what the program printed it is told why it ended."""
     if message := finish.message or foreground.failure or _death(finish, foreground):
         foreground.tell(message)
     await foreground.flush()

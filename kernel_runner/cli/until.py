@@ -62,7 +62,7 @@ class Until:
 
     def _look(self, server: "Server", stop: asyncio.Event, unused_until: float) -> None:
         loop = asyncio.get_running_loop()
-        self._was_used |= not server.is_done
+        self._was_used |= server.was_used
         if server.is_done and (self._was_used or loop.time() > unused_until):
             stop.set()
         else:

@@ -36,7 +36,7 @@ async def connect(
     Args:
         address: of the session dialect, as the runner prints it: ``tcp://127.0.0.1:2010``.
         requests: the ids of requests that `session` has had from another process: what is kept of
-            their events, and what is to come, is in `Kernel.replies`.
+            their events, and what is to come, is in `Kernel.expected`.
         keep: leave at the runner what is not taken here, and the last that was, until
             `Kernel.forget`: whoever takes the session over after us gets it again.
         key_file: the client's, as `kernel-runner keygen` makes it, for a runner with keys.
@@ -75,7 +75,8 @@ async def connect(
         return link
 
     kernel = Kernel(open_link)
-    kernel.replies = {request_id: kernel.expect(request_id) for request_id in requests}
+    if requests:
+        kernel.expected = kernel.expect(*requests)
     if keep:
         kernel.keep()
     try:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from kernel_runner.client.errors import (
@@ -71,8 +71,8 @@ class Requests:
         """Called with events that belong to no request that is open, such as logs."""
         self.on_failure: Callable[[ClientError], None] = lambda error: None
         """Called when the runner is gone for good, whether or not a request is open."""
-        self.replies: Mapping[str, Reply] = {}
-        """Those of requests that our session has had from another process; see `connect`."""
+        self.expected: Reply | None = None
+        """What comes of the requests that `connect` was given."""
         self._open: dict[str, OpenRequest] = {}
         self._numbers = itertools.count(1)
         self._name = os.urandom(3).hex()  # ids of several clients stand in one queue
@@ -174,15 +174,16 @@ class Requests:
         """Open a session, or take one over."""
         await self._ask(commands.Hello(session), events.Welcome)
 
-    def expect(self, request_id: str) -> Reply:
-        """The reply of a request that our session has had from another process, before `hello`."""
-        reply = Reply((request_id,), self.send, commands.Execute.op, self._intake)
-        request = self._open[request_id] = OpenRequest(commands.Execute(""), reply)
-        request.asked = request.accepted = True
+    def expect(self, *request_ids: str) -> Reply:
+        """What comes of requests that our session has had from another process; before `hello`."""
+        reply = Reply(request_ids, self.send, commands.Execute.op, self._intake)
+        for request_id in request_ids:
+            request = self._open[request_id] = OpenRequest(commands.Execute(""), reply)
+            request.asked = request.accepted = True
         return reply
 
     def keep(self) -> None:
-        """Leave at the runner what nobody has taken here, and half of what its memory holds for us.
+        """Leave at the runner what nobody has taken here, and a quarter of what its memory holds.
 
         So whoever takes the session over after us, however we end, gets it again.
         """
@@ -266,13 +267,16 @@ class Requests:
         if self._keeps:
             self._shown.append((seq, size_bytes))
             self._shown_bytes += size_bytes
-        if self._unacknowledged_bytes >= min(
-            ACKNOWLEDGE_BYTES, self.welcome.max_pending_bytes // 4
-        ):
+        share_bytes = self.welcome.max_pending_bytes // (16 if self._keeps else 4)
+        if self._unacknowledged_bytes >= min(ACKNOWLEDGE_BYTES, share_bytes):
             self._acknowledge()
         elif self._acknowledging is None:
-            loop = asyncio.get_running_loop()
-            self._acknowledging = loop.call_later(ACKNOWLEDGE_SECONDS, self._acknowledge)
+            self._acknowledge_later()
+
+    def _acknowledge_later(self) -> None:
+        self._unacknowledged_bytes = max(self._unacknowledged_bytes, 1)
+        loop = asyncio.get_running_loop()
+        self._acknowledging = loop.call_later(ACKNOWLEDGE_SECONDS, self._acknowledge)
 
     def _acknowledge(self) -> None:
         if self._acknowledging is not None:
@@ -282,14 +286,17 @@ class Requests:
             self._unacknowledged_bytes = 0
             if seq := self._not_wanted():
                 self._link.send(commands.Acknowledge(seq), self._new_id())
+            if self._keeps and self._intake.unread_bytes and self._error is None:
+                self._acknowledge_later()  # it may have been taken then
 
     def _not_wanted(self) -> int:
         """The last event that the runner need not keep; 0: it is to keep all."""
         if not self._keeps or self.welcome is None:
             return self._last_seq
-        kept_bytes = self.welcome.max_pending_bytes // 2 + self._intake.unread_bytes
+        # no more: its programs go on only when its memory is less than half full
+        kept_bytes = self.welcome.max_pending_bytes // 4 + self._intake.unread_bytes
         seq = 0
-        while self._shown and self._shown_bytes - self._shown[0][1] >= kept_bytes:
+        while self._shown and self._shown_bytes > kept_bytes:
             seq, size_bytes = self._shown.popleft()
             self._shown_bytes -= size_bytes
         return seq
