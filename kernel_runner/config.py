@@ -20,6 +20,8 @@ from kernel_runner.messages.options import Limits
 ENV_PREFIX: Final = "KERNEL_RUNNER_"
 MAX_QUEUE_LENGTH: Final = 16_384
 MAX_PENDING_BYTES: Final = 8 << 20
+SOCKET_NAME_BYTES: Final = 32
+"""What a socket in the scratch folder may be called, with the slash before it."""
 MAX_BODY_BYTES: Final = 64 << 20
 
 
@@ -323,13 +325,18 @@ def _keys(options: Options, work_dir: Path, problems: list[str]) -> ServerKeys |
 def make_scratch(environment: Mapping[str, str]) -> Path:
     """A private folder for what the runner writes beside the work directory.
 
+    It is in TMPDIR, unless sockets in that would have names that are too long.
+
     Raises:
         ConfigError: it cannot be made.
     """
     # the module tempfile would cost every start 3 ms
     parent = Path(environment.get("TMPDIR") or "/tmp")
+    name = f"kernel-runner-{os.urandom(8).hex()}"
     try:
-        folder = parent.absolute() / f"kernel-runner-{os.urandom(8).hex()}"
+        folder = parent.absolute() / name
+        if len(os.fsencode(folder)) + SOCKET_NAME_BYTES > addresses.MAX_IPC_BYTES:
+            folder = Path("/tmp") / name
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise ConfigError([f"TMPDIR: {parent}: {error.strerror}"]) from error

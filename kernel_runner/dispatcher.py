@@ -26,6 +26,7 @@ from kernel_runner.lane import KeptSession, Session
 from kernel_runner.limits import Allowance
 from kernel_runner.look_ups import LookUps
 from kernel_runner.messages import commands, events
+from kernel_runner.messages.options import Limits
 from kernel_runner.messages.request import BadRequest, Peer, Request
 from kernel_runner.outbox import Outbox
 from kernel_runner.supervision import attempt_now
@@ -284,7 +285,8 @@ class Dispatcher:
             self._outbox.answer(request.peer, refusal, request.id)
         elif isinstance(request.command, commands.QUEUED) and session is not None:
             if self._queue.find(request.id, session.name) is None:
-                _end_unrun(Task(request.command, request.id, session), "crashed", text)
+                unlimited = Task(request.command, request.id, session, Limits())
+                _end_unrun(unlimited, "crashed", text)
         else:
             self._refuse(request, "failed", text)
 

@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import ClassVar, Final, TypeAlias
 
-from kernel_runner.journal import Journal, Spool, merged
+from kernel_runner.journal import Journal, merged
 from kernel_runner.messages import events
 from kernel_runner.messages.request import Envelope, Peer, PeerGone
+from kernel_runner.spool import Spool
 
 MAX_ANSWERS: Final = 1_024
 """Answers to immediate commands that wait for one client; then newer ones replace older ones."""

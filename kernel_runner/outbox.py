@@ -6,10 +6,10 @@ import os
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from kernel_runner.journal import Spool
 from kernel_runner.lane import KeptSession, Lane, Session, Soon, at_once
 from kernel_runner.messages import events
 from kernel_runner.messages.request import Peer
+from kernel_runner.spool import Spool
 
 IDLE_SECONDS: Final = 3_600
 """How long a session lasts that nobody reads, when it has nothing to tell."""

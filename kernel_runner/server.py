@@ -16,11 +16,11 @@ from kernel_runner.channels import Channel
 from kernel_runner.dispatcher import Dispatcher
 from kernel_runner.errors import KernelRunnerError, RunnerBroken
 from kernel_runner.hooks import Hooks, attempt
-from kernel_runner.journal import Spool
 from kernel_runner.limits import Allowance
 from kernel_runner.logs import LogStream
 from kernel_runner.messages.events import Log
 from kernel_runner.outbox import Outbox
+from kernel_runner.spool import Spool
 from kernel_runner.supervision import reported
 from kernel_runner.task_queue import TaskQueue
 

@@ -21,7 +21,6 @@ from kernel_runner.task import Task
 
 VARIABLE: Final = "KERNEL_RUNNER_MEDIA"
 """Where a program finds the path of the socket."""
-LONGEST_NAME: Final = "media-1000000000"
 MAX_BODY_BYTES: Final = 64 << 20
 MAX_CONNECTIONS: Final = 8
 """Served at the same time; others wait in the kernel's queue."""

@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from kernel_runner import langs, logs
-from kernel_runner.base import BaseRunner, Host
+from kernel_runner.base import BaseRunner
 from kernel_runner.channels.memory import MemoryChannel
 from kernel_runner.config import MAX_PENDING_BYTES, MAX_QUEUE_LENGTH
 from kernel_runner.embedded import serving
+from kernel_runner.host import Host
 from kernel_runner.launcher import own_guardian
 from kernel_runner.limits import UNLIMITED, Allowance
 from kernel_runner.workspace import Workspace

@@ -32,7 +32,7 @@ async def _run(program: Program, address: str, files: Sequence[str], key_file: P
     async with connect(address, key_file=key_file, timeout_seconds=ANSWER_SECONDS) as kernel:
         check_language(program, kernel)
         foreground = Foreground(kernel, terminal_of_program(), feeds_stdin=True)
-        with foreground.attached():
+        with foreground.attached(is_last=True):
             async with sent(program, kernel, files, foreground.status) as sources:
                 return await build_and_execute(program, sources, kernel, foreground)
 

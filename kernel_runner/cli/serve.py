@@ -14,12 +14,12 @@ from typing import Final
 
 from kernel_runner import addresses, langs, logs
 from kernel_runner import config as configuration
-from kernel_runner.base import Host
 from kernel_runner.cli import COMMANDS, PROGRAM
 from kernel_runner.cli.command_line import reported
 from kernel_runner.cli.until import Until
 from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
+from kernel_runner.host import Host
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
@@ -184,9 +184,9 @@ async def _serve(config: Config, control: socket.socket, until: Until) -> None:
     await asyncio.sleep(0)  # an interpreter starts while we load what channels need
 
     from kernel_runner.channels.zeromq import zeromq_channels
-    from kernel_runner.journal import Spool
     from kernel_runner.limits import Allowance
     from kernel_runner.server import Server
+    from kernel_runner.spool import Spool
 
     with zeromq_channels(config) as channels:
         server = Server(
