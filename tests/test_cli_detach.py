@@ -380,3 +380,26 @@ async def test_it_is_detached_to_a_runner_that_is_there_and_that_one_stays(
     assert (done.returncode, done.stdout) == (3, "in work\n")
     assert_one_sentence(again, f"no detached work '{name}'")
     assert "state     idle" in still.stdout
+
+
+def test_where_nobody_has_a_home_nothing_is_detached(tmp_path: Path) -> None:
+    env = {name: value for name, value in environment().items() if name[:4] not in ("HOME", "XDG_")}
+    done = subprocess.run(
+        [COMMAND, "attach"], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+
+    assert_one_sentence(done, "nothing is detached")
+
+
+def test_a_folder_for_names_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "work.sh").write_text("echo started")
+    (tmp_path / "state").touch()
+    done = subprocess.run(
+        [COMMAND, "run", "--detach", "work.sh"],
+        cwd=tmp_path,
+        env=environment({"XDG_STATE_HOME": str(tmp_path / "state")}),
+        capture_output=True,
+        text=True,
+    )
+
+    assert_one_sentence(done, "Not a directory; is XDG_STATE_HOME right?")

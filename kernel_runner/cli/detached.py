@@ -42,8 +42,9 @@ class Detached(msgspec.Struct, frozen=True):
 
 def folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Where they are: not in the folder for run time, which goes when the user logs out."""
-    state = Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state.absolute() / "kernel-runner" / "detached"
+    home = environment.get("HOME") or "/"  # a container's user may have none
+    state = Path(environment.get("XDG_STATE_HOME") or Path(home, ".local", "state"))
+    return Path("/", state, "kernel-runner", "detached")
 
 
 def new_folder(title: str) -> Path:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -44,9 +45,7 @@ def run_detached(
             work = asyncio.run(_run_there(program, files, name, address, key_file))
         detached.write(work)
     except BaseException:
-        for file in folder.iterdir():
-            file.unlink(missing_ok=True)
-        folder.rmdir()
+        shutil.rmtree(folder, ignore_errors=True)  # the runner may have removed it
         raise
     print(name, flush=True)
     output.note(f"it goes on without you; `kernel-runner attach {name}` shows what it prints")
@@ -57,8 +56,9 @@ async def _run_here(program: Program, folder: Path) -> Detached:
     sources, process = program.sources, _start_runner(program, folder)
     try:
         if program.code is not None:
-            # beside its neighbours, as with `run`
-            source = Path.cwd() / hidden_name(program)
+            # beside its neighbours, as with `run`, where that can be
+            beside = Path.cwd() if os.access(Path.cwd(), os.W_OK) else folder
+            source = beside / hidden_name(program)
             _tell(process, source)
             source.write_bytes(program.code)
             sources = (str(source),)

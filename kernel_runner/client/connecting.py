@@ -58,6 +58,19 @@ async def connect(
             result = await second.query("print('one runner, two clients')").result()
             print(result.stdout.strip())  # one runner, two clients
         ```
+
+        Work that goes on while nobody is there, and is come back to, from another process as well:
+
+        ```python
+        from kernel_runner.client import connect
+
+        async with connect(kernel.address, keep=True) as first:
+            reply = first.query("print('done meanwhile')")
+            await anext(reply)  # the runner has it
+            session = first.welcome.session
+        async with connect(kernel.address, session=session, requests=[reply.id]) as later:
+            print((await later.expected.result()).stdout.strip())  # done meanwhile
+        ```
     """
 
     keys = None if key_file is None else read_client(Path(key_file))

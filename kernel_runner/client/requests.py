@@ -190,7 +190,18 @@ class Requests:
         self._keeps = True
 
     async def forget(self) -> None:
-        """Return when the runner has forgotten all that has come."""
+        """Return when the runner has forgotten all that has come.
+
+        Example:
+            ```python
+            from kernel_runner.client import connect
+
+            async with connect(kernel.address, keep=True) as careful:
+                result = await careful.query("6 * 7").result()
+                print(result.stdout.strip())  # 42
+                await careful.forget()  # it is printed: nobody needs it again
+            ```
+        """
         self._keeps = False
         await self._ask(commands.Acknowledge(self._last_seq), events.Ok)
 
