@@ -44,6 +44,8 @@ def main(address: str, session: str, path: Path, command: str) -> None:
     say(socket, "hello", "hello", session=session, after_seq=after_seq)
     if not any(record[1] == REQUEST for record in records):
         say(socket, "exec", REQUEST, command)
+    else:  # the kill may have come between the event and its acknowledgement
+        say(socket, "ack", "ack", seq=after_seq)
     for header, body in received(socket):
         assert header["type"] != "error", header
         if (seq := header.get("seq")) is None:

@@ -19,6 +19,8 @@ MAX_CUT_BYTES: Final = 8_000
 """More than one answer has: so each connection brings the client on, or fails before."""
 SCRIPT: Final = "echo {number} >> runs; head -c {count} pattern; echo >&2; head -c {count} pattern >&2"
 PATTERN: Final = b"".join(b"%d\n" % number for number in range(1_000))
+NUMBERS: Final = b"".join(b"%d\n" % number for number in range(1, 100_001))
+LITTLE_IS_KEPT: Final = ("--max-pending-bytes=20000", "--max-spool-bytes=0")
 Forecast: TypeAlias = Callable[[random.Random], tuple[Weather, Weather]]
 
 
@@ -83,6 +85,27 @@ async def test_each_request_is_answered_once_whatever_the_network_does(
             runs = (started.work_dir / "runs").read_text().split()
             tally.compare([str(number) for number in range(requests)], runs)
             tally.measured = f"{requests} requests"
+
+
+@pytest.mark.timeout(900)
+async def test_a_program_that_waits_for_room_goes_on_when_the_acknowledgement_was_lost(
+    tmp_path: Path,
+) -> None:
+    fault = "network cut while a program waits for acknowledgements"
+    moments = dice(fault)
+    with counting(fault) as tally:
+        async with (
+            runner(tmp_path, "shell", *LITTLE_IS_KEPT) as started,
+            proxy(started.addresses["session"]) as between,
+            connect(between.address) as kernel,
+        ):
+            between.forecast = lambda: cuts_to_the_runner(moments)
+            between.cut()
+            while (tried := between.connections - 2) < times(20, 400):
+                async with asyncio.timeout(2 * FAILURE_SECONDS):
+                    result = await kernel.execute("seq 100000").result()
+                tally.compare_bytes(NUMBERS, result.stdout.encode())
+            tally.tried = tried
 
 
 async def until_cut(
