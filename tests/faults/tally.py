@@ -30,6 +30,8 @@ class Tally:
     doubled: int = 0
     left_behind: int = 0
     measured: str = ""
+    may_lose: bool = False
+    """Nothing is promised here; the loss is counted all the same."""
 
     def compare(self, expected: Sequence[Piece], got: Sequence[Piece]) -> None:
         """Count what is missing and what is there too often; a wrong order counts as a loss."""
@@ -54,7 +56,8 @@ def counting(fault: str) -> Iterator[Tally]:
         if (rows := os.environ.get(ROWS)) is not None:
             with Path(rows).open("ab") as file:
                 file.write(msgspec.json.encode(asdict(tally)) + b"\n")
-    assert (tally.lost, tally.doubled, tally.left_behind) == (0, 0, 0), tally
+    lost = 0 if tally.may_lose else tally.lost
+    assert (lost, tally.doubled, tally.left_behind) == (0, 0, 0), tally
 
 
 def times(few: int, many: int) -> int:

@@ -26,9 +26,7 @@ async def test_eight_clients_at_once_have_each_their_own_answers(tmp_path: Path)
         tally.measured = "requests of all clients, in one line"
 
 
-async def talk(
-    started: RunnerProcess, client: int, moments: random.Random, tally: Tally
-) -> None:
+async def talk(started: RunnerProcess, client: int, moments: random.Random, tally: Tally) -> None:
     async with connect(started.addresses["session"]) as kernel:
         for number in range(times(5, 100)):
             async with asyncio.timeout(8 * FAILURE_SECONDS):

@@ -1,4 +1,4 @@
-"""The interpreter is killed at random moments; its request ends with a reason, the next ones run."""
+"""The interpreter is killed at random moments; its request ends with a reason, others run."""
 
 import asyncio
 import os

@@ -17,7 +17,9 @@ from tests.wire import FAILURE_SECONDS
 
 MAX_CUT_BYTES: Final = 8_000
 """More than one answer has: so each connection brings the client on, or fails before."""
-SCRIPT: Final = "echo {number} >> runs; head -c {count} pattern; echo >&2; head -c {count} pattern >&2"
+SCRIPT: Final = (
+    "echo {number} >> runs; head -c {count} pattern; echo >&2; head -c {count} pattern >&2"
+)
 PATTERN: Final = b"".join(b"%d\n" % number for number in range(1_000))
 NUMBERS: Final = b"".join(b"%d\n" % number for number in range(1, 100_001))
 LITTLE_IS_KEPT: Final = ("--max-pending-bytes=20000", "--max-spool-bytes=0")

@@ -3,16 +3,16 @@
 import asyncio
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from benchmarks.memory import MIB, pss_bytes
+from benchmarks.memory import MIB
 from tests.faults.tally import Tally, counting, times
+from tests.faults.weight import memory
 from tests.running import RunnerProcess, connected, runner
-from tests.wire import FAILURE_SECONDS, Client
+from tests.wire import Client
 
 BLOCK_BYTES: Final = 100_000
 NUMBER: Final = 16
@@ -83,13 +83,3 @@ async def watch_memory(started: RunnerProcess, sizes: list[int]) -> None:
     while True:
         sizes.append(memory(started))
         await asyncio.sleep(WATCH_SECONDS)
-
-
-def memory(started: RunnerProcess) -> int:
-    """Of guardian, keepers and runner; the user's program is none of them."""
-    total = 0
-    for pid in started.processes():
-        with suppress(OSError, ValueError):  # it may end meanwhile
-            if b"kernel_runner" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                total += pss_bytes(pid)
-    return total
