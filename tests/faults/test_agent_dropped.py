@@ -1,6 +1,5 @@
 """A reader of the agent dialect goes at random moments; what it had not read is counted."""
 
-import asyncio
 import random
 import statistics
 from pathlib import Path
@@ -10,7 +9,8 @@ import pytest
 import zmq
 
 from tests.faults.tally import counting, dice, times
-from tests.running import runner
+from tests.faults.weight import until_still
+from tests.running import RunnerProcess, runner
 from tests.wire import AgentClient
 
 LINE_BYTES: Final = 10
@@ -19,7 +19,6 @@ NUMBERED: Final = "seq -w 999999999"
 READERS: Final = {"small buffers": 1, "libzmq's own buffers": 1_000}
 """The events that the reader's libzmq takes before the reader does."""
 SMALL_BYTES: Final = 4_096
-STALL_SECONDS: Final = 0.3
 
 
 @pytest.mark.timeout(300)
@@ -38,14 +37,14 @@ async def test_what_a_reader_of_the_agent_dialect_loses_when_it_goes_is_bounded(
             await agent.say("exec", NUMBERED)
             losses: list[int] = []
             open_reader(agent, READERS[buffers])
-            last = await read_some(agent, moments)
-            for _ in range(times(5, 50)):
+            last = await read_some(started, agent, moments)
+            for _ in range(times(2, 12)):
                 agent.events.close(linger=0)
                 open_reader(agent, READERS[buffers])
                 first = await first_number(agent)
                 assert first > last, "nothing comes twice"
                 losses.append(max(0, first - last - 2))  # one may have come in two parts
-                last = await read_some(agent, moments)
+                last = await read_some(started, agent, moments)
             agent.close()
         tally.tried, tally.lost = len(losses), sum(losses)
         low, high = min(losses) * LINE_BYTES / 1e6, max(losses) * LINE_BYTES / 1e6
@@ -65,9 +64,9 @@ async def first_number(agent: AgentClient) -> int:
     return int(event.body.partition(b"\n")[2][: LINE_BYTES - 1])
 
 
-async def read_some(agent: AgentClient, moments: random.Random) -> int:
+async def read_some(started: RunnerProcess, agent: AgentClient, moments: random.Random) -> int:
     """Read, then stall until all buffers are full; the number of the last whole line."""
     for _ in range(moments.randrange(1, 40)):
         event = await agent.hear_until("stdout")
-    await asyncio.sleep(STALL_SECONDS)
+    await until_still(started, "seq")
     return int(event.body.rpartition(b"\n")[0][-LINE_BYTES + 1 :])

@@ -13,7 +13,8 @@ import pytest
 from kernel_runner.client import Kernel, Reply, connect
 from kernel_runner.messages import events
 from tests.faults.tally import counting, times
-from tests.running import LOOK_SECONDS, RunnerProcess, runner
+from tests.faults.weight import until_still
+from tests.running import RunnerProcess, runner
 from tests.wire import FAILURE_SECONDS
 
 DISK_BYTES: Final = 2 << 20
@@ -21,7 +22,6 @@ LINES: Final = 400_000
 SCRIPT: Final = f"seq {LINES}; touch made; seq {LINES} 3000000; touch end"
 PRINTED: Final = b"".join(b"%d\n" % n for n in (*range(1, LINES + 1), *range(LINES, 3_000_001)))
 OPTIONS: Final = ("--max-pending-bytes=100000", f"--max-spool-bytes={1 << 30}")
-STILL_LOOKS: Final = 20
 TOLD: Final = "the spool cannot be written, so programs wait"
 
 
@@ -83,21 +83,11 @@ async def read_after_the_program_has_waited(
         if isinstance(event, events.Started):
             break
     kernel.pause()
-    await until_it_waits(started)
+    await until_still(started, "seq")
     assert not (started.work_dir / "end").exists()
     kernel.resume()
     async with asyncio.timeout(2 * FAILURE_SECONDS):
         return await all_of(reply)
-
-
-async def until_it_waits(started: RunnerProcess) -> None:
-    """Return when the program that prints has not written for a while."""
-    written: list[str] = []
-    async with asyncio.timeout(FAILURE_SECONDS):
-        while len(written) < STILL_LOOKS:
-            await asyncio.sleep(LOOK_SECONDS)
-            counters = [Path(f"/proc/{pid}/io").read_text() for pid in started.processes("seq")]
-            written = [*written, *counters] if counters == written[-1:] else counters
 
 
 async def all_of(reply: Reply) -> tuple[bytes, int]:

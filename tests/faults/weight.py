@@ -1,11 +1,16 @@
-"""A runner comes in; the memory and the descriptors of all its own processes go out."""
+"""A runner comes in; memory and descriptors of its own processes go out, or that a program waits."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from benchmarks.memory import pss_bytes
-from tests.running import RunnerProcess
+from tests.running import LOOK_SECONDS, RunnerProcess
+from tests.wire import FAILURE_SECONDS
+
+STILL_LOOKS: Final = 20
 
 
 def memory(started: RunnerProcess) -> int:
@@ -32,3 +37,13 @@ def own_processes(started: RunnerProcess) -> Iterator[int]:
         with suppress(OSError):
             if b"\0-m\0kernel_runner\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 yield pid
+
+
+async def until_still(started: RunnerProcess, name: str) -> None:
+    """Return when the program of this name has not written for a while: it waits for room."""
+    written: list[str] = []
+    async with asyncio.timeout(FAILURE_SECONDS):
+        while len(written) < STILL_LOOKS:
+            await asyncio.sleep(LOOK_SECONDS)
+            counters = [Path(f"/proc/{pid}/io").read_text() for pid in started.processes(name)]
+            written = [*written, *counters] if counters == written[-1:] else counters
