@@ -1,4 +1,4 @@
-"""A runner comes in; memory and descriptors of its own processes go out, or that a program waits."""
+"""A runner comes in; memory and descriptors of its processes go out, or that one waits."""
 
 import asyncio
 from collections.abc import Iterator
