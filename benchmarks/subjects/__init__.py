@@ -11,6 +11,7 @@ from benchmarks.subjects import (
     completion,
     idle,
     interrupt,
+    journal,
     lines,
     query,
     queue,
@@ -24,6 +25,7 @@ Subject: TypeAlias = Callable[[Effort], Awaitable[Sequence[Row]]]
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "query": query.measure,
     "lines": lines.measure,
+    "journal": journal.measure,
     "start": start.measure,
     "interrupt": interrupt.measure,
     "queue": queue.measure,

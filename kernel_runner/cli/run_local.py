@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from kernel_runner import cgroup
 from kernel_runner.cli.foreground import Ended, Foreground
 from kernel_runner.cli.local import local_kernel
 from kernel_runner.cli.program import Program, build_and_execute, hidden_name
@@ -22,7 +23,7 @@ def run_here(program: Program, control: socket.socket, *, watch: bool) -> int:
         control: leads to a guardian, which ends with it.
         watch: run it again whenever one of its sources changes, until Ctrl-C.
     """
-    launcher = Launcher(control)
+    launcher = Launcher(control, cgroup.own_folder())
     try:
         if watch:
             from kernel_runner.cli.watch import run_at_changes
