@@ -18,12 +18,14 @@ from typing import Final
 
 from benchmarks.memory import MIB
 from kernel_runner.client import Kernel, connect
+from kernel_runner.lane import MAX_SEEN_IDS
 from tests.faults.tally import dice
 from tests.faults.weight import descriptors, memory
 from tests.running import RunnerProcess, runner
 
 DEFAULT_MINUTES: Final = 10.0
-CLIENTS: Final = 4
+CLIENTS: Final = 3
+FILLING: Final = 1_000
 SAMPLE_SECONDS: Final = 1.0
 MAX_MORE_MIB: Final = 2.0
 MAX_MORE_SHARE: Final = 0.03
@@ -46,25 +48,38 @@ async def main(minutes: float) -> int:
     samples: list[Sample] = []
     with tempfile.TemporaryDirectory() as folder:
         async with runner(Path(folder), "python") as started:
+            address = started.addresses["session"]
+            print(f"filling {CLIENTS} sessions with ids ...", flush=True)
+            sessions = [await open_full(address) for _ in range(CLIENTS)]
             end = time.monotonic() + minutes * 60
             async with asyncio.TaskGroup() as tasks:
-                for client in range(CLIENTS):
-                    name = f"client {client}"
-                    tasks.create_task(work(started, name, moments, end, done))
+                for session in sessions:
+                    tasks.create_task(work(address, session, moments, end, done))
                 tasks.create_task(sample(started, samples, end, done))
     return told(samples)
 
 
+async def open_full(address: str) -> str:
+    """A session that remembers as many ids as it may: from then on it has nothing to grow by."""
+    async with connect(address) as kernel:
+        for _ in range(MAX_SEEN_IDS // FILLING + 1):
+            replies = [kernel.execute("") for _ in range(FILLING)]
+            for reply in replies:
+                await reply.result()
+        assert kernel.welcome is not None
+        return kernel.welcome.session
+
+
 async def work(
-    started: RunnerProcess, name: str, moments: random.Random, end: float, done: Counter[str]
+    address: str, session: str, moments: random.Random, end: float, done: Counter[str]
 ) -> None:
-    """Many sessions after one another, each with work of all kinds."""
+    """Work of all kinds, over many connections after one another."""
     while time.monotonic() < end:
-        async with connect(started.addresses["session"]) as kernel:
+        async with connect(address, session=session) as kernel:
             for _ in range(moments.randrange(1, 30)):
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    await do_one(kernel, name, moments)
-                done[name] += 1
+                    await do_one(kernel, session, moments)
+                done[session] += 1
 
 
 async def do_one(kernel: Kernel, name: str, moments: random.Random) -> None:
