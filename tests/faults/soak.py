@@ -54,7 +54,8 @@ async def main(minutes: float) -> int:
             end = time.monotonic() + minutes * 60
             async with asyncio.TaskGroup() as tasks:
                 for session in sessions:
-                    tasks.create_task(work(address, session, moments, end, done))
+                    own = random.Random(moments.random())
+                    tasks.create_task(work(address, session, own, end, done))
                 tasks.create_task(sample(started, samples, end, done))
     return told(samples)
 

@@ -22,7 +22,8 @@ async def test_eight_clients_at_once_have_each_their_own_answers(tmp_path: Path)
     with counting(f"{CLIENTS} clients at once") as tally:
         async with runner(tmp_path, "shell") as started, asyncio.TaskGroup() as tasks:
             for client in range(CLIENTS):
-                tasks.create_task(talk(started, client, moments, tally))
+                own = random.Random(moments.random())
+                tasks.create_task(talk(started, client, own, tally))
         tally.measured = "requests of all clients, in one line"
 
 
