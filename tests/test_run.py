@@ -437,7 +437,8 @@ def test_ctrl_c_interrupts_and_twice_ends(person: Path) -> None:
     terminal.until("size ")
     terminal.type("<ctrl-c>")
     terminal.until("not yet")
-    terminal.type("<ctrl-c>", "<ctrl-c>")
+    for _ in range(50):  # the last of them come when it has ended
+        terminal.type("<ctrl-c>")
 
     assert terminal.until_end() == 128 + signal.SIGKILL
 

@@ -34,7 +34,7 @@ async def _run(program: Program, address: str, files: Sequence[str], key_file: P
         if (language := kernel.welcome.language) != program.language.name:
             raise UsageError(f"{address} runs {language}, and this is {program.language.name}")
         foreground = Foreground(kernel, terminal_of_program(), feeds_stdin=True)
-        with foreground.attached():
+        with foreground.attached(is_last=True):
             async with _sent(program, kernel, files, foreground.status) as sources:
                 return await build_and_execute(program, sources, kernel, foreground)
 
