@@ -24,7 +24,7 @@ async def test_eight_clients_at_once_have_each_their_own_answers(tmp_path: Path)
             for client in range(CLIENTS):
                 own = random.Random(moments.random())
                 tasks.create_task(talk(started, client, own, tally))
-        tally.measured = "requests of all clients, in one line"
+        tally.measured = "all answers compared"
 
 
 async def talk(started: RunnerProcess, client: int, moments: random.Random, tally: Tally) -> None:
@@ -60,6 +60,7 @@ async def test_a_queue_of_ten_thousand_is_worked_off_in_order(tmp_path: Path) ->
                     ends.append(event.id or "")
             await client.status()  # and nothing comes after
         tally.tried = len(ends) - 1
+        tally.measured = "all ends in their order"
         tally.compare([blocking, *asked], ends)
 
 

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -12,8 +13,14 @@ from kernel_runner.client import Kernel, Reply, connect
 from kernel_runner.messages import events
 from tests.faults.tally import counting, dice, times
 from tests.proxy import Proxy, proxy
-from tests.running import connected, runner
+from tests.running import RunnerProcess, connected, runner
 from tests.wire import FAILURE_SECONDS, SessionClient
+
+SCRIPT: Final = """\
+rm -f go printed; echo one
+until [ -e go ]; do sleep 0.01; done
+echo two; touch printed; sleep 0.02
+"""
 
 
 @pytest.mark.timeout(300)
@@ -48,17 +55,18 @@ async def test_a_client_comes_back_by_itself_after_a_cut(tmp_path: Path) -> None
             for _ in range(times(20, 200)):
                 await asyncio.sleep(moments.uniform(0, 0.02))
                 async with asyncio.timeout(FAILURE_SECONDS):
-                    seconds.append(await until_replayed(between, kernel))
+                    seconds.append(await until_replayed(started, between, kernel))
         tally.tried = len(seconds)
         tally.measured = told(seconds)
 
 
-async def until_replayed(between: Proxy, kernel: Kernel) -> float:
+async def until_replayed(started: RunnerProcess, between: Proxy, kernel: Kernel) -> float:
     """From the cut to the first output, which was printed while the network was held up."""
-    reply = kernel.execute("echo one; sleep 0.02; echo two")
+    reply = kernel.execute(SCRIPT)
     await until_printed(reply, b"one")
     between.hold()
-    await asyncio.sleep(0.05)
+    (started.work_dir / "go").touch()
+    await started.file_made("printed")
     between.cut()
     between.go_on()
     began = time.perf_counter()
