@@ -1,6 +1,6 @@
 """``make faults``: every fault is tried often; a table is printed, and written into the page.
 
-Words go to pytest, as in ``-k network``; then only the table is printed.
+Words go to pytest, as in ``-k network``; then, and after a failure, it is only printed.
 """
 
 import json
@@ -42,7 +42,7 @@ def main(words: Sequence[str]) -> int:
         exit_code = subprocess.run([*tests, *words], env=chosen, check=False).returncode
         table = as_markdown([json.loads(line) for line in rows.read_text().splitlines()])
     print(f"\n{table}")
-    if not words:
+    if not words and exit_code == 0:
         write(
             f"{date.today()}, {platform.machine()}, Python {platform.python_version()}, "
             f"{os.cpu_count()} cores, seed {seed}:\n\n{table}"

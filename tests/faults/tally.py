@@ -52,6 +52,9 @@ def counting(fault: str) -> Iterator[Tally]:
     tally = Tally(fault)
     try:
         yield tally
+    except BaseException:
+        tally.measured = "FAILED"
+        raise
     finally:
         if (rows := os.environ.get(ROWS)) is not None:
             with Path(rows).open("ab") as file:
