@@ -3,12 +3,11 @@
 import argparse
 import asyncio
 import json
-import logging
 import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,12 +41,16 @@ OPTIONS: Final = (
     ("--limits", "LIMITS", "what a request may use that says nothing, such as wall=60,memory=1G"),
     ("--max-limits", "LIMITS", "the most that requests may ask for (no limit)"),
     ("--cgroup", "DIR", "a cgroup v2 in which to make those of programs, or none (our own)"),
+    ("--metrics", "ADDRESS", "counts for Prometheus: PORT on loopback, or tcp://HOST:PORT"),
+    ("--log-format", "FORMAT", "of standard error: text, or json with one object a line (text)"),
+    ("--log-level", "LEVEL", "of standard error: debug, info, warning or error (warning)"),
     ("--config", "FILE", "a TOML file with these options"),
 )
 """The options that have a value: name, what the value is, help."""
 
 SWITCHES: Final = {
     "--plaintext": "bind other hosts than loopback without keys",
+    "--otel": "send a span of each task to the collector that the OTEL_ variables name",
     "--debug": "log more, to standard error; debuggers may attach, so may programs",
     "--until-eof": "end when standard input ends: when whoever started it is gone",
 }
@@ -151,7 +154,7 @@ def _advice_for(word: str) -> str | None:
 
 
 def _run(config: Config, control: socket.socket, stdin_fd: int | None) -> int:
-    logs.to_stderr(logging.DEBUG if config.debug else logging.WARNING)
+    logs.to_stderr(config.telemetry.log_level, config.telemetry.log_format)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             runner.run(_serve(config, control, stdin_fd))
@@ -181,21 +184,27 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
     await asyncio.sleep(0)  # an interpreter starts while we load what channels need
 
     from kernel_runner.channels.zeromq import zeromq_channels
+    from kernel_runner.cli.telling import telling
     from kernel_runner.limits import Allowance
+    from kernel_runner.metrics import Metrics
     from kernel_runner.server import Server
     from kernel_runner.spool import Spool
 
-    with zeromq_channels(config) as channels:
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        told_at = await stack.enter_async_context(telling(config, metrics))
+        channels = stack.enter_context(zeromq_channels(config))
         server = Server(
             runner,
             channels,
             ready=ready,
-            announce=lambda addresses: _announce(config, launcher, addresses),
+            announce=lambda addresses: _announce(config, launcher, {**addresses, **told_at}),
             max_queue_length=config.max_queue_length,
             max_body_bytes=config.max_body_bytes,
             max_pending_bytes=config.max_pending_bytes,
             spool=Spool.of(config.spool_dir, config.max_spool_bytes),
             allowance=Allowance(config.limits, config.max_limits),
+            metrics=metrics,
         )
         stop = _stop_on_signals()
         if stdin_fd is not None:
@@ -223,7 +232,8 @@ def _announce(config: Config, launcher: Launcher, addresses: Mapping[str, str]) 
 
 
 def _line(addresses: Mapping[str, str]) -> str:
-    return json.dumps({name: addresses.get(name) for name in ("in", "out", "session")})
+    always: Mapping[str, str | None] = {"in": None, "out": None, "session": None}
+    return json.dumps({**always, **addresses})
 
 
 def _in_full(address: str) -> str:
