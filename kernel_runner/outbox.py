@@ -164,6 +164,17 @@ class Outbox:
         """How many sessions have a connection that their events go to."""
         return sum(session.peer is not None for session in self._numbered())
 
+    @property
+    def is_fetched(self) -> bool:
+        """Whether no session keeps an event that somebody could still want."""
+        journals = [session.journal for session in self._sessions.values()]
+        return all(journal.first_seq == journal.next_seq for journal in journals)
+
+    @property
+    def has_told(self) -> bool:
+        """Whether there is a session that ever had something to tell."""
+        return any(session.next_seq > 1 for session in self._sessions.values())
+
     def _numbered(self) -> Sequence[Session]:
         return (*self._builtin.values(), *self._sessions.values())
 

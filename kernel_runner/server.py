@@ -71,6 +71,16 @@ class Server:
             runner, self._queue, self._outbox, allowance, max_body_bytes=max_body_bytes
         )
 
+    @property
+    def was_used(self) -> bool:
+        """Whether a client of a session that is still there has ever asked for work."""
+        return self._outbox.has_told
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing waits or runs, and all that was to tell was fetched or has expired."""
+        return self._queue.current is None and self._outbox.is_fetched
+
     async def serve(self, stop: asyncio.Event) -> None:
         """Answer commands until `stop` is set.  No child process is left on return.
 

@@ -15,6 +15,7 @@ from kernel_runner import addresses, langs, logs
 from kernel_runner import config as configuration
 from kernel_runner.cli import COMMANDS, PROGRAM
 from kernel_runner.cli.command_line import reported
+from kernel_runner.cli.until import Until
 from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
 from kernel_runner.host import Host
@@ -53,6 +54,7 @@ SWITCHES: Final = {
     "--otel": "send a span of each task to the collector that the OTEL_ variables name",
     "--debug": "log more, to standard error; debuggers may attach, so may programs",
     "--until-eof": "end when standard input ends: when whoever started it is gone",
+    "--until-fetched": "end when all that was asked is done, and fetched or expired",
 }
 GENERAL: Final = ("--help", "--version")
 """What people write without the hyphens."""
@@ -103,9 +105,10 @@ def main(control: socket.socket, argv: Sequence[str], *, stdin_fd: int | None) -
     flags = {name.replace("_", "-"): value for name, value in vars(options).items()}
     flags |= dict(word.removeprefix("--").split("=", 1) for word in valued)
     language = flags.pop("language")
-    if flags.get("until-eof") is True:
-        del flags["until-eof"]
-    return reported(lambda: _run(_configure(language, flags, unknown), control, stdin_fd))
+    is_for = {name for name in ("until-eof", "until-fetched") if flags.get(name) is True}
+    flags = {name: value for name, value in flags.items() if name not in is_for}
+    until = Until(stdin_fd, eof="until-eof" in is_for, fetched="until-fetched" in is_for)
+    return reported(lambda: _run(_configure(language, flags, unknown), control, until))
 
 
 def _configure(
@@ -153,11 +156,11 @@ def _advice_for(word: str) -> str | None:
     return None
 
 
-def _run(config: Config, control: socket.socket, stdin_fd: int | None) -> int:
+def _run(config: Config, control: socket.socket, until: Until) -> int:
     logs.to_stderr(config.telemetry.log_level, config.telemetry.log_format)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            runner.run(_serve(config, control, stdin_fd))
+            runner.run(_serve(config, control, until))
         except SystemExit as error:  # of a language, in a callback: nobody here means that
             raise RunnerBroken("something in it called exit") from error
     return 0
@@ -172,7 +175,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -> None:
+async def _serve(config: Config, control: socket.socket, until: Until) -> None:
     scratch = configuration.make_scratch(os.environ)
     launcher = Launcher(control, config.cgroup)
     launcher.remove_at_end(scratch)
@@ -207,8 +210,7 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
             metrics=metrics,
         )
         stop = _stop_on_signals()
-        if stdin_fd is not None:
-            _stop_at_end_of(stdin_fd, stop)
+        until.watch(server, launcher, stop)
         try:
             await server.serve(stop)
         finally:
@@ -250,20 +252,6 @@ def _stop_on_signals() -> asyncio.Event:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     return stop
-
-
-def _stop_at_end_of(fd: int, stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def read() -> None:
-        if not os.read(fd, 65_536):
-            loop.remove_reader(fd)
-            stop.set()
-
-    try:
-        loop.add_reader(fd, read)
-    except OSError as error:  # a file ends at once, and cannot be waited for
-        raise ConfigError(["--until-eof: standard input is no pipe that somebody holds"]) from error
 
 
 def _ignore_signals() -> None:

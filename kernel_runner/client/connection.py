@@ -121,7 +121,7 @@ class Connection(Requests):
     async def _ask_now(self, command: commands.Hello) -> None:
         """Ask while all others have to wait for the connection."""
         request_id = self._new_id()
-        reply = Reply((request_id,), self.send, command.op)
+        reply = Reply((request_id,), self.send, command.op, self._intake)
         self._open[request_id] = request = OpenRequest(command, reply)
         self._put_on_link(request_id, request)
         await reply.answer()

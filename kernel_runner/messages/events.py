@@ -202,13 +202,13 @@ class Welcome(Event, frozen=True):
     runner_version: str
     features: list[str]
     next_seq: int
-    first_seq: int = 1
+    first_seq: int
     """The oldest event that is kept."""
 
-    max_body_bytes: int = 64 << 20
+    max_body_bytes: int
     """The largest body that the runner takes."""
 
-    max_pending_bytes: int = 8 << 20
+    max_pending_bytes: int
     """What the runner keeps in memory until it is acknowledged."""
 
 
