@@ -340,8 +340,8 @@ def make_scratch(environment: Mapping[str, str]) -> Path:
     parent = Path(environment.get("TMPDIR") or "/tmp")
     name = f"kernel-runner-{os.urandom(8).hex()}"
     try:
-        folder = parent.absolute() / name
-        if parent.is_dir() and len(os.fsencode(folder)) + SOCKET_NAME_BYTES > addresses.MAX_IPC_BYTES:
+        folder = parent.resolve(strict=True) / name
+        if len(os.fsencode(folder)) + SOCKET_NAME_BYTES > addresses.MAX_IPC_BYTES:
             folder = Path("/tmp") / name
         folder.mkdir(mode=0o700)
     except OSError as error:

@@ -223,6 +223,7 @@ class KeptSession(Session):
         self._ever_sent_seq = 0
         self.used_at = time.monotonic()
         """When its client was last heard of."""
+        self._told_of_disk: str | None = ""
 
     @property
     def full(self) -> bool:
@@ -265,9 +266,14 @@ class KeptSession(Session):
         return self.journal.has_room
 
     def _keep(self, envelope: Envelope) -> None:
-        had_error = self.journal.disk_error
         self.journal.append(envelope)
-        if (error := self.journal.disk_error) is not None and had_error is None:
+        if (error := self.journal.disk_error) is not None and _is_of_program(envelope):
+            self._tell_of_disk(error, envelope.id)
+
+    def _tell_of_disk(self, error: OSError, request_id: str | None) -> None:
+        """Once for each request, however often the disk fills while it runs."""
+        if self._told_of_disk != request_id:
+            self._told_of_disk = request_id
             # later: a log is an event, too, and may be one of this session
             text = "the spool cannot be written, so programs wait: %s"
             asyncio.get_running_loop().call_soon(log.warning, text, error.strerror)
@@ -317,6 +323,10 @@ def _is_replaceable(envelope: Envelope) -> bool:
     """Whether it is an answer, or a log that belongs to no task."""
     is_log = isinstance(envelope.event, events.Log) and envelope.id is None
     return isinstance(envelope.event, events.Answer) or (is_log and not _is_notice(envelope))
+
+
+def _is_of_program(envelope: Envelope) -> bool:
+    return isinstance(envelope.event, events.Output | events.Media)
 
 
 def _is_notice(envelope: Envelope) -> bool:
