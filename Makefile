@@ -12,7 +12,7 @@ SECONDS ?= 60
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all check fuzz bench docs record clean
+.PHONY: help demo test test-all faults soak fuzz check bench docs record clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ test: $(VENV)/.develop  ## test with the tools that are here; name what was left
 test-all: $(VENV)/.develop  ## install every tool, test everything, show the coverage
 	tools/install-toolchains
 	KERNEL_RUNNER_ALL_TOOLS=1 $(BIN)/python -m pytest -n $(JOBS) --cov $(ARGS)
+
+faults: $(VENV)/.develop  ## try every fault many times, and write the table of the guarantees
+	$(BIN)/python -m tests.faults $(ARGS)
+
+soak: $(VENV)/.develop  ## ten minutes (MINUTES=n) of mixed work; memory and descriptors stay flat
+	$(BIN)/python -m tests.faults.soak
 
 check: $(VENV)/.develop  ## format, lint, types, who imports whom
 	$(BIN)/ruff format --check .

@@ -309,6 +309,7 @@ class Dispatcher:
             running=running.identity if running is not None else None,
             pid=os.getpid(),
             echo=echo,
+            counts=self._outbox.metrics.counts(),
         )
 
     def _listing(self) -> events.QueueListing:
@@ -324,7 +325,7 @@ def _entry(task: Task) -> events.QueueEntry:
 
 
 def _end_unrun(task: Task, reason: Reason, message: str) -> None:
-    task.post(events.Finished(task.command.answer, NEVER_RAN, reason, message=message))
+    task.finish(events.Finished(task.command.answer, NEVER_RAN, reason, message=message))
 
 
 def _no_service(command: commands.ServiceCommand) -> events.AnyEvent:

@@ -129,6 +129,23 @@ class Completeness(Event, frozen=True):
     status: Literal["complete", "incomplete", "invalid", "unknown"]
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """What a runner has done since its start; `tasks` that have ended by op and reason.
+
+    `wait_s` and `run_s` are sums over the tasks that left the queue, `sent_bytes` is output that
+    was handed to clients, `sessions` are those that are open now.
+    """
+
+    tasks: dict[str, dict[str, int]] = {}
+    wait_s: float = 0.0
+    run_s: float = 0.0
+    sent_bytes: int = 0
+    dropped_bytes: int = 0
+    replayed_events: int = 0
+    interpreter_restarts: int = 0
+    sessions: int = 0
+
+
 class Status(Event, frozen=True):
     """`state` is initializing, idle, busy or stopping; times are seconds since 1970.
 
@@ -144,6 +161,7 @@ class Status(Event, frozen=True):
     running: str | None
     pid: int
     echo: str | None = None
+    counts: Counts = Counts()
 
 
 class QueueEntry(msgspec.Struct, frozen=True):
