@@ -5,6 +5,7 @@ The way to `run` imports little: it is in front of every program.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from kernel_runner.jail import options
@@ -52,7 +53,8 @@ def main() -> None:
 
         print(f"kernel-jail: {printable(str(error))}", file=sys.stderr)
         code = error.exit_code
-    sys.exit(code)
+    sys.stdout.flush()
+    os._exit(code)  # there is nothing to tidy up, and that would take 3 ms
 
 
 def _carry_out(words: Sequence[str]) -> int:

@@ -41,7 +41,8 @@ class Jail:
     Attributes:
         lacking: what the plan asks for and this kernel does not have.
         absent: paths of the plan that do not exist.
-        roots: the real paths of what may be read, executed, ...
+        write_roots: the real paths of what may be written to, before the program could change
+            where a link leads.
 
     Raises:
         KernelLacks: the kernel cannot enforce a rule, and the plan insists.
@@ -66,10 +67,9 @@ class Jail:
             raise KernelLacks(plan["policy"], self.lacking)
         self.variables = variables
         expanded = {name: places.put_in(paths, variables) for name, paths in plan["places"].items()}
-        self.roots = {
-            name: [os.path.realpath(path) for path in paths] for name, paths in expanded.items()
-        }
-        for path in self.roots["write"]:
+        self._places = expanded
+        self.write_roots = [os.path.realpath(path) for path in expanded["write"]]
+        for path in self.write_roots:
             if path in SYSTEM:
                 raise JailError(f"{path} is never writable: choose another work directory")
         self.absent: list[str] = []
@@ -86,6 +86,13 @@ class Jail:
         code = plan["filters"]["listening" if listens else "silent"]
         self._filter = _Filter(code)
         self._guard = _guard(guarded, self.abi)
+
+    def roots(self) -> dict[str, list[str]]:
+        """The real paths of what may be read, executed, ...; good enough for a report."""
+        found = {
+            name: [os.path.realpath(path) for path in paths] for name, paths in self._places.items()
+        }
+        return {**found, "write": self.write_roots}
 
     def enter(self) -> int | None:
         """Put this process under the plan, for ever; returns the listener, if there is one.

@@ -6,7 +6,6 @@ as well change the policy.  It holds the texts it was made of, and is used while
 
 from __future__ import annotations
 
-import contextlib
 import marshal
 import os
 import stat
@@ -104,11 +103,12 @@ def _cached(path: str, kind: str) -> Plan | None:
 
 def _keep(path: str, kind: str, texts: dict[str, bytes], plan: Plan) -> None:
     target = _cache_file(path, kind)
-    # where it cannot be kept, each start is 50 ms dearer, and nothing else
-    with contextlib.suppress(OSError):
+    try:
         os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
         with open(f"{target}.{os.getpid()}", "wb") as file:
             os.fchmod(file.fileno(), 0o644)
             kept: list[Any] = [_stamp(), texts, plan]
             marshal.dump(kept, file)
         os.replace(f"{target}.{os.getpid()}", target)
+    except OSError:  # then each start is 50 ms dearer, and nothing else
+        return

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final, Protocol
 
+    from kernel_runner.jail.launch import Jail
     from kernel_runner.jail.plan import Plan
     from kernel_runner.jail.report import Reporter
 
@@ -53,7 +54,7 @@ class Supervisor:
 
     Args:
         root: its descendants are counted.
-        roots: the real paths of each list of the plan.
+        jail: what the program is in.
 
     Attributes:
         killed: a violation is to end the program.
@@ -67,14 +68,15 @@ class Supervisor:
         reporter: Reporter,
         *,
         root: int,
-        roots: Mapping[str, Sequence[str]],
+        jail: Jail,
         learner: Learner | None = None,
     ) -> None:
         self._plan = plan
         self._listener = listener
         self._reporter = reporter
         self._root = root
-        self._roots = roots
+        self._jail = jail
+        self._roots: Mapping[str, Sequence[str]] = {}
         self._learner = learner
         self._arch = AUDIT_ARCHES[os.uname().machine]
         self._names: Mapping[int, str] = {}
@@ -195,7 +197,7 @@ class Supervisor:
         from kernel_runner.jail.broker import Broker  # late: most programs need none
 
         call = self._name(number)
-        broker = Broker(self._roots["write"])
+        broker = Broker(self._jail.write_roots)
         code, path = broker.carry_out(pid, call, args, lambda: self._is_waiting(ident))
         if code == 0:
             self._send(struct.pack(ANSWER, ident, 0, 0, 0))
@@ -259,6 +261,7 @@ class Supervisor:
     def _is_allowed(self, right: str, path: str) -> bool:
         from kernel_runner.jail.places import is_below
 
+        self._roots = self._roots or self._jail.roots()
         lists = {"read": ("read", "write", "device"), "write": ("write", "device")}
         roots = [one for name in lists.get(right, ("execute",)) for one in self._roots[name]]
         if is_below(path, roots):
