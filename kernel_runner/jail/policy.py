@@ -29,6 +29,7 @@ Value: TypeAlias = Any  # what YAML gives; a type only after `msgspec.convert`
 Key: TypeAlias = tuple[str | int, ...]
 
 MAX_NODES: Final = 10_000
+MAX_DEPTH: Final = 8
 MAX_EXTENDED: Final = 8
 WRITE_NEVER: Final = ("/proc", "/sys", "/dev", "/boot", "/etc", "/usr", "/bin", "/sbin", "/lib")
 WRITE_DESPITE: Final = ("/dev/shm",)
@@ -107,6 +108,8 @@ def _parse(file: str, text: bytes) -> _Document:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         line = mark.line + 1 if mark else None
         raise PolicyError(file, line, "", f"not YAML: {problem}") from error
+    except RecursionError:
+        raise PolicyError(file, None, "", "not YAML: too deep") from None
     document = _Document(file, {}, {(): 1}, set())
     if node is not None:
         document.value = _Builder(loader, document).build(node, ())
@@ -126,8 +129,8 @@ class _Builder:
     def build(self, node: yaml.Node, key: Key) -> Value:
         self._nodes += 1
         self._document.lines[key] = node.start_mark.line + 1
-        if self._nodes > MAX_NODES:
-            self._document.fail((), "too many values")
+        if self._nodes > MAX_NODES or len(key) > MAX_DEPTH:
+            self._document.fail((), "too many values, or too deep")
         if isinstance(node, yaml.MappingNode):
             return self._build_map(node, key)
         if isinstance(node, yaml.SequenceNode):

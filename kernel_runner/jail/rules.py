@@ -98,8 +98,11 @@ def _of_call(call: str, choice: Choice, checked: Clauses | None) -> Clauses:
         return _only(("quiet", choice["quiet"][call], "syscalls.quiet"))
     if call in choice["refuse"]:
         return _only(("deny", choice["refuse"][call], "syscalls.refuse"))
-    if call in syscalls.QUIET and call not in choice["allow"]:
+    is_granted = call in choice["allow"] and call not in syscalls.FORBIDDEN
+    if call in syscalls.QUIET and not is_granted:
         return _only(("quiet", getattr(errno, syscalls.QUIET[call]), "syscalls"))
+    if call in syscalls.FORBIDDEN:
+        return _only(("deny", errno.EPERM, "syscalls"))
     watched: Verdict = ("watch", 0, "syscalls.watch")
     if checked is not None:
         if call not in choice["watch"]:
@@ -108,7 +111,7 @@ def _of_call(call: str, choice: Choice, checked: Clauses | None) -> Clauses:
     if call in choice["watch"]:
         return _only(watched)
     always = syscalls.group_of(call) in syscalls.ALWAYS
-    if always or call in choice["allow"]:
+    if always or is_granted:
         return _only(("path", 0, "") if choice["paths"] and call in PATH_CALLS else PERMIT)
     return _only(("deny", errno.EPERM, "syscalls"))
 

@@ -189,7 +189,10 @@ GROUPS: Final = {
     **ON_REQUEST,
     **{name: calls for name, (calls, _) in NEVER.items()},
 }
-FORBIDDEN: Final = {call: reason for calls, reason in NEVER.values() for call in calls}
+FORBIDDEN: Final = {
+    **{call: reason for calls, reason in NEVER.values() for call in calls},
+    "clone3": "has its flags in memory, where nobody can check them",
+}
 
 
 def expand(words: Iterable[str]) -> frozenset[str]:
