@@ -305,7 +305,8 @@ class _Supervision:
         supervisor = self._supervisor
         while self._exit_code is None and self._failure is None:
             if end_at is not None and time.monotonic() >= end_at:
-                self._reporter.note(f"ended after {wall_seconds:g} s, limits.wall")
+                policy = self._start.plan["policy"]
+                self._reporter.note(f"ended after {wall_seconds:g} s, limits.wall of {policy}")
                 self._exit_code = TIMED_OUT
                 break
             for fd, event in poll.poll(self._pause_ms(end_at)):

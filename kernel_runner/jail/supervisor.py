@@ -100,8 +100,7 @@ class Supervisor:
         ident, pid, _, number, arch, _, *args = struct.unpack(NOTIFICATION, buffer)
         if arch != self._arch or number & X32_BIT:
             self._report_foreign(pid, number, args)
-            self._answer(ident, errno.ENOSYS)
-            return
+            return  # without an answer: it waits until it is killed
         kind, code, rule = verdict_of(self._plan["clauses"][number], args)
         if kind in ("fork", "thread"):
             self._decide_fork(ident, pid, number, args, rule)
@@ -302,7 +301,9 @@ class Supervisor:
         kills = kills or self._kills
         is_new = self._say(pid, number, args, rule, None if kills else code, what, path)
         self.killed |= kills
-        if is_new or kills:
+        if kills:
+            return  # without an answer: it waits until it is killed
+        if is_new:
             self._answer(ident, code)
         else:
             self._answer_late(ident, code)

@@ -11,7 +11,6 @@ import shutil
 import signal
 import sys
 import traceback
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +26,7 @@ from kernel_runner.jail import (
     supervisor,
     syscalls,
 )
+from kernel_runner.jail import plan as plans
 from kernel_runner.jail.errors import JailError
 
 LOADED: Final = (broker, landlock, places, report, supervisor, syscalls, shutil)
@@ -56,6 +56,7 @@ def become(order: dict[str, Any]) -> None:
             flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             os.dup2(os.open(order[name], flags, 0o666), number)
         records = os.open(order["records"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC)
+        plan = _plan(order)
         if order["uid"] != os.getuid():
             os.setgroups([])
             os.setresgid(order["uid"], order["uid"], order["uid"])
@@ -63,7 +64,8 @@ def become(order: dict[str, Any]) -> None:
         os.environ.clear()
         os.environ.update(order["env"])
         os.chdir(order["work"])
-        code = _run(order, records)
+        start = run.Start(plan, order["command"], max_abi=order["abi"], records_fd=records)
+        code = run.run(start)
     except JailError as error:
         print(error, file=sys.stderr)
         code = error.exit_code
@@ -74,17 +76,14 @@ def become(order: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _run(order: dict[str, Any], records: int) -> int:
-    path = Path(policy_files.locate("default"))
-    if order["policy"]:
-        path = Path(order["policy"])
-    read = policy.read(str(path)).policy
+def _plan(order: dict[str, Any]) -> "plans.Plan":
+    path = order["policy"] or policy_files.locate("default")
+    read = policy.read(path).policy
     if order["strict"]:
         read = msgspec.structs.replace(read, best_effort=False)
     if order["paths"]:
         read = policy.with_path_reports(read)
-    plan = policy.compile_policy(read, str(path))
-    return run.run(run.Start(plan, order["command"], max_abi=order["abi"], records_fd=records))
+    return policy.compile_policy(read, path)
 
 
 if __name__ == "__main__":
