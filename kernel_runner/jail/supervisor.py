@@ -20,9 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final, Protocol
 
-    from kernel_runner.jail.launch import Jail
     from kernel_runner.jail.plan import Plan
     from kernel_runner.jail.report import Reporter
+
+    class Places(Protocol):
+        """What a `launch.Jail` says of its paths."""
+
+        @property
+        def write_roots(self) -> Sequence[str]: ...
+        def roots(self) -> Mapping[str, Sequence[str]]: ...
 
     class Learner(Protocol):
         """Is told what a program uses that nobody restricts."""
@@ -68,7 +74,7 @@ class Supervisor:
         reporter: Reporter,
         *,
         root: int,
-        jail: Jail,
+        jail: Places,
         learner: Learner | None = None,
     ) -> None:
         self._plan = plan
