@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from kernel_runner.jail import landlock
 from tests.jail import jailing, victim
+
+
+NEEDS_ABI = 6
 
 
 @pytest.fixture(scope="session")
 def shared_jailer() -> Iterator[jailing.Jailer]:
+    if landlock.abi() < NEEDS_ABI:
+        pytest.skip(f"this kernel's Landlock is older than ABI {NEEDS_ABI}")
     # pytest's own folders are closed to other users
     with (
         tempfile.TemporaryDirectory(prefix="kernel-jail-test-") as folder,

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 from _pytest.mark.structures import ParameterSet
@@ -59,3 +60,11 @@ def _try(
     ended = jailer.python(code, user=user, paths=name in OF_PATHS)
     assert ended.exit_code == 0, ended
     return ended.output.strip(), ended.rules, ended.errors
+
+
+def test_the_page_of_the_jail_tells_how_many_were_tried() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "jail.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([a-z]+) \| (\d+) \| \2 \|", page, re.MULTILINE))
+
+    tried = {name: str(len(attempts)) for name, (_, attempts) in CLASSES.items()}
+    assert rows == {**tried, "all": str(sum(map(int, tried.values())))}
