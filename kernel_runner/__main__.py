@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from kernel_runner import cli, guardian
+from kernel_runner import cli, guardian, process_tree
 
 HELP = ("--help", "-h", "--version")
 UNTIL_EOF = "--until-eof"
+DEBUG = "--debug"
 
 
 def main() -> int:
@@ -18,6 +19,8 @@ def main() -> int:
     gc.disable()  # loading makes no garbage, but many objects to look through
     words = sys.argv[1:]
     if words and (words[0] == "serve" or words[0] not in (*cli.COMMANDS, *HELP)):
+        if DEBUG not in words:
+            process_tree.hide()
         # the guardian puts /dev/null in its place
         stdin_fd = os.dup(0) if UNTIL_EOF in words else None
         return guardian.main(partial(_serve, words[words[0] == "serve" :], stdin_fd))

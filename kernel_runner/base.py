@@ -1,28 +1,20 @@
 """What every language is: hooks that it may override, and tools that the hooks call."""
 
-import logging
 import os
-import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
-import msgspec
-
-from kernel_runner import prompts, shown
 from kernel_runner.errors import NothingToRun, TaskError, Unsupported
-from kernel_runner.launcher import Argv, Launcher
+from kernel_runner.host import Host
+from kernel_runner.launcher import Argv
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Complete, Inspect, StartService
-from kernel_runner.messages.options import Terminal
-from kernel_runner.process import Flow, OutputKind, Program, Streams
+from kernel_runner.process import OutputKind
 from kernel_runner.question import Question
 from kernel_runner.task import Task
-from kernel_runner.workspace import Workspace
-
-log = logging.getLogger(__name__)
+from kernel_runner.task_program import run_program
 
 ExitCode: TypeAlias = int
 """As a shell counts: 0 is success, 128+n means "ended by signal n"."""
@@ -35,24 +27,6 @@ QUIET_ENV: Mapping[str, str] = {
     "PIP_PROGRESS_BAR": "off",
 }
 """For programs that nobody sees in a terminal."""
-
-
-class Host(msgspec.Struct, frozen=True):
-    """What the runner gives to a language.
-
-    `env` is the environment of programs, `scratch` a private folder that goes with the runner,
-    `runtime_path` the interpreter or compiler to use instead of the one on the PATH.
-    `batch_only`: no query will come, so no interpreter is kept ready.  `own_streams`: descriptors
-    that programs get as they are, by their number there, when their request says `stream`.
-    """
-
-    launcher: Launcher
-    workspace: Workspace
-    scratch: Path
-    env: Mapping[str, str]
-    runtime_path: Path | None = None
-    batch_only: bool = False
-    own_streams: Mapping[int, int] = {}
 
 
 class BaseRunner(ABC):
@@ -182,29 +156,15 @@ class BaseRunner(ABC):
         Raises:
             LaunchError: it could not be started.
         """
-        task = self.task
-        task.check_interrupted()
-        streams = self._streams(output)
-        with self._showing(self.environment(env or {}), streams) as environment:
-            program = await Program.start(
-                self.host.launcher,
-                argv,
-                env=environment,
-                cwd=self.cwd,
-                program_streams=streams,
-                signals=task.signals,
-                on_stopped=lambda number: task.post(events.Stopped(signal.Signals(number).name)),
-            )
-            task.program = program
-            watcher = self._connect(program, streams)
-            task.begin(program)
-            try:
-                return await self._finish(program)
-            finally:
-                if watcher is not None:
-                    watcher.stop()
-                task.activity = task.program = None
-                task.input.disconnect()
+        return await run_program(
+            self.host,
+            self.task,
+            argv,
+            cwd=self.cwd,
+            env=self.environment(env or {}),
+            output=output,
+            media_environment=self.media_environment if self.shows_media else None,
+        )
 
     async def run_shell(self, script: str) -> ExitCode:
         """Run a shell command that came from the client."""
@@ -282,69 +242,3 @@ class BaseRunner(ABC):
         quiet = {} if options is not None and options.tty is not None else QUIET_ENV
         requested = options.env if options is not None else {}
         return {**self.env, **self.host.env, **quiet, **extra, **requested}
-
-    # How the tools work -----------------------------------------------------------------------
-
-    def _streams(self, output: OutputKind) -> Streams:
-        options = self.task.options
-        streams = Streams(_flow_to(self.task))
-        for number, fd in self.host.own_streams.items() if options.stdin == "stream" else ():
-            streams.give(os.dup(fd), number)
-        match options.tty:
-            case Terminal():
-                streams.open_terminal(options.tty)
-                output = "pipes"
-            case False:
-                output = "pipes"
-        if streams.gives(0):
-            pass
-        elif options.stdin == "stream" or options.stdin_bytes is not None:
-            streams.open_input("pipe")
-        else:
-            streams.open_input("null" if options.stdin == "none" else "terminal")
-        streams.open_output(output)
-        return streams
-
-    @contextmanager
-    def _showing(self, env: Mapping[str, str], streams: Streams) -> Iterator[Mapping[str, str]]:
-        """The environment in which a program finds where to show its pictures."""
-        if not self.shows_media:
-            yield env
-            return
-        with shown.listening(self.host.scratch, self.task, streams.drain) as found:
-            yield {**self.media_environment(env), **found} if found else env
-
-    def _connect(self, program: Program, streams: Streams) -> prompts.Watcher | None:
-        if streams.input is None:
-            return None
-        self.task.input.connect(streams.input)
-        return prompts.Watcher(
-            program.spawned, streams.input, self.task.input, lambda: streams.last_output
-        )
-
-    async def _finish(self, program: Program) -> ExitCode:
-        task = self.task
-        try:
-            if task.options.keep_background:
-                await program.wait_keeping_background()
-            else:
-                tree = await program.wait()
-                if tree.swept and task.end_reason is None:
-                    log.info("ended with the program: %s", ", ".join(tree.swept))
-        finally:
-            # also when the runner stops: the finish tells how the program ended
-            if program.tree is not None:
-                task.add_usage(program.tree.cpu_seconds, program.tree.max_rss_bytes)
-            if program.exit is not None:
-                task.signal, task.exit_code = program.exit.signal, program.exit.exit_code
-        return task.exit_code
-
-
-def _flow_to(task: Task) -> Flow:
-    """Sends output to the task; slows the program down with its client."""
-    return Flow(
-        on_output=task.output,
-        is_full=lambda: task.session.full,
-        when_room=task.session.when_room,
-        pause=task.clock.pause,
-    )

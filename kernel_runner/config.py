@@ -5,19 +5,24 @@ Every address, path and size that can be chosen is a field here, with its unit.
 
 import os
 import reprlib
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from kernel_runner.errors import ConfigError
+from kernel_runner import addresses, cgroup, keys, limit_words
+from kernel_runner.errors import BadKey, ConfigError
+from kernel_runner.keys import ServerKeys
+from kernel_runner.limit_words import Written
+from kernel_runner.messages.options import Limits
 
 ENV_PREFIX: Final = "KERNEL_RUNNER_"
-NO_ADDRESS: Final = "none"
 MAX_QUEUE_LENGTH: Final = 16_384
 MAX_PENDING_BYTES: Final = 8 << 20
+SOCKET_NAME_BYTES: Final = 32
+"""What a socket in the scratch folder may be called, with the slash before it."""
+MAX_BODY_BYTES: Final = 64 << 20
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +32,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     commands_at: str | None
     events_at: str | None
     session_at: str | None
+    session_keys: ServerKeys | None
+    """Without them everybody may come in who reaches the address."""
+
     address_file: Path | None
     work_dir: Path
     runtime_path: Path | None
@@ -35,7 +43,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The environment of programs."""
 
     max_queue_length: int = MAX_QUEUE_LENGTH
-    max_body_bytes: int = 64 << 20
+    max_body_bytes: int = MAX_BODY_BYTES
     max_pending_bytes: int = MAX_PENDING_BYTES
     """What one session keeps in memory until it is acknowledged."""
 
@@ -45,6 +53,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_spool_bytes: int | None = None
     """What all sessions keep there; None: 1 GiB, but at most a quarter of what is free."""
 
+    limits: Limits = Limits()
+    """What requests get that say nothing."""
+
+    max_limits: Limits = Limits()
+    """The most that requests may ask for."""
+
+    cgroup: str | None = None
+    """The cgroup v2 below which limited programs get theirs; None: they are only watched."""
+
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Options as people write them: text, or absent."""
@@ -52,6 +69,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commands: str | None = None
     events: str | None = None
     session: str | None = None
+    server_key: str | None = None
+    client_keys: str | None = None
     bind: str | None = None
     plaintext: bool | None = None
     work_dir: str | None = None
@@ -63,6 +82,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_pending_bytes: int | None = None
     max_spool_bytes: int | None = None
     spool_dir: str | None = None
+    limits: Written | None = None
+    max_limits: Written | None = None
+    cgroup: str | None = None
 
 
 NAMES: Final[Mapping[str, str]] = {
@@ -81,13 +103,14 @@ VARIABLES: Final[Mapping[str, str]] = {
 }
 """The environment variable of each option."""
 
-CLIENT_VARIABLES: Final = (ENV_PREFIX + "CONFIG", ENV_PREFIX + "ADDRESS")
-"""What the environment may hold beside them: the file with options, and where clients connect."""
+CLIENT_VARIABLES: Final = tuple(ENV_PREFIX + name for name in ("CONFIG", "ADDRESS", "KEY_FILE"))
+"""What the environment may hold beside them: the file with options, and what clients need."""
 
 EXPECTED: Final[Mapping[object, str]] = {
     str | None: "text",
     int | None: "a whole number",
     bool | None: "true or false",
+    Written | None: "text such as wall=10,memory=256M, or a table",
 }
 
 DEFAULT_PORTS: Final = {"commands": 2000, "events": 2001, "session": 2010}
@@ -195,19 +218,46 @@ def _build(
     for name, value in sizes.items():
         if value < 0 or (value == 0 and name != "max_spool_bytes"):
             problems.append(f"{name.replace('_', '-')}: has to be above 0, not {value}")
+    limits = _limits("limits", options.limits, problems)
+    max_limits = _limits("max-limits", options.max_limits, problems)
+    if (field := limit_words.above(limits, max_limits)) is not None:
+        name = next(word for word, one in limit_words.FIELDS.items() if one == field)
+        problems.append(f"limits: {name} is above that of max-limits")
     return Config(
         language=language,
-        commands_at=_address("commands", options, problems),
-        events_at=_address("events", options, problems),
-        session_at=_address("session", options, problems),
+        commands_at=_address("commands", options, environment, problems),
+        events_at=_address("events", options, environment, problems),
+        session_at=_address("session", options, environment, problems),
+        session_keys=_keys(options, work_dir, problems),
         address_file=address_file,
         work_dir=work_dir,
         runtime_path=runtime_path,
         spool_dir=spool_dir,
         debug=bool(options.debug),
+        limits=limits,
+        max_limits=max_limits,
+        cgroup=_cgroup(options.cgroup, problems),
         env={key: value for key, value in environment.items() if not key.startswith(ENV_PREFIX)},
         **sizes,
     )
+
+
+def _limits(name: str, written: Written | None, problems: list[str]) -> Limits:
+    try:
+        return limit_words.parse(written or {})
+    except ValueError as error:
+        problems.append(f"{name}: {error}")
+        return Limits()
+
+
+def _cgroup(folder: str | None, problems: list[str]) -> str | None:
+    if folder is None:
+        return cgroup.own_folder()
+    if folder == addresses.NO_ADDRESS:
+        return None
+    if not Path(folder, "cgroup.procs").is_file():
+        problems.append(f"cgroup: {folder} is no folder of a cgroup v2; write none for none")
+    return folder
 
 
 def _absolute(name: str, path: str, problems: list[str]) -> Path:
@@ -221,63 +271,72 @@ def _absolute(name: str, path: str, problems: list[str]) -> Path:
         return Path("/", path)
 
 
-def _address(field: str, options: Options, problems: list[str]) -> str | None:
+def _address(
+    field: str, options: Options, environment: Mapping[str, str], problems: list[str]
+) -> str | None:
     """The address that an option names: a port alone takes its host from ``bind``."""
     name = next(key for key, value in NAMES.items() if value == field)
-    text: str = getattr(options, field) or str(DEFAULT_PORTS[field])
-    if text == NO_ADDRESS:
+    text: str | None = getattr(options, field)
+    if text == addresses.NO_ADDRESS:
         return None
-    if text.isdecimal():
-        host = options.bind or "127.0.0.1"
-        text = f"tcp://{f'[{host}]' if ':' in host else host}:{text}"
-    scheme, _, rest = text.partition("://")
-    match scheme:
-        case "ipc" if rest:
-            if len(rest.encode()) > 107:
-                problems.append(f"{name}: {text}: the path has more than 107 bytes")
-        case "tcp":
-            _check_tcp(name, text, rest, options, problems)
-        case _:
-            problems.append(
-                f"{name}: {text!r} is no address; write tcp://HOST:PORT, PORT, ipc://PATH or none"
-            )
+    if not text and field == "session" and not options.bind:
+        text = addresses.private_session(environment)
+    text = addresses.in_full(text or str(DEFAULT_PORTS[field]), options.bind or "127.0.0.1")
+    if problem := addresses.problem_of(text):
+        problems.append(f"{name}: {problem}")
+    elif addresses.reaches_others(text) and not options.plaintext:
+        _check_keys(name, text, options, problems)
     return text
 
 
-def _check_tcp(name: str, text: str, rest: str, options: Options, problems: list[str]) -> None:
-    host, _, port = rest.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65_535:
-        problems.append(f"{name}: {text!r} is no address; write tcp://HOST:PORT, 0 for any port")
-    elif not options.plaintext and not is_loopback(host.strip("[]")):
-        problems.append(
-            f"{name}: {text} can be reached from other machines, and whoever reaches it can run "
-            "code; bind 127.0.0.1, or say --plaintext on a network that is private"
-        )
+def _check_keys(name: str, address: str, options: Options, problems: list[str]) -> None:
+    if name == "session" and options.server_key:
+        return
+    keys = "give it keys (--server-key, --client-keys), " if name == "session" else ""
+    problems.append(
+        f"{name}: {address} can be reached from other machines, and whoever reaches it can run "
+        f"code; bind 127.0.0.1, {keys}or say --plaintext on a network that is private"
+    )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address; of names only ``localhost`` counts."""
-    if host == "localhost":
-        return True
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            packed = socket.inet_pton(family, host)
-        except OSError:
-            continue
-        return packed[0] == 127 if family == socket.AF_INET else packed == b"\0" * 15 + b"\1"
-    return False
+def _keys(options: Options, work_dir: Path, problems: list[str]) -> ServerKeys | None:
+    """Both or none; not where clients and their programs read and write."""
+    files = {"server-key": options.server_key, "client-keys": options.client_keys}
+    paths = {name: _absolute(name, text, problems) for name, text in files.items() if text}
+    for name in files.keys() - paths.keys() if paths else ():
+        problems.append(f"{name}: is missing; server-key and client-keys go together")
+    if paths and options.session == addresses.NO_ADDRESS:
+        problems.append("server-key: there is no session address that it could protect")
+    for name, path in paths.items():
+        if Path(os.path.realpath(path)).is_relative_to(work_dir):
+            problems.append(
+                f"{name}: {path} is in the work directory, where clients and their programs reach "
+                "it; keep keys elsewhere"
+            )
+    if len(paths) < 2:
+        return None
+    try:
+        return keys.read_server(paths["server-key"], paths["client-keys"])
+    except BadKey as error:
+        problems.append(str(error))
+        return None
 
 
 def make_scratch(environment: Mapping[str, str]) -> Path:
     """A private folder for what the runner writes beside the work directory.
+
+    It is in TMPDIR, unless sockets in that would have names that are too long.
 
     Raises:
         ConfigError: it cannot be made.
     """
     # the module tempfile would cost every start 3 ms
     parent = Path(environment.get("TMPDIR") or "/tmp")
+    name = f"kernel-runner-{os.urandom(8).hex()}"
     try:
-        folder = parent.absolute() / f"kernel-runner-{os.urandom(8).hex()}"
+        folder = parent.absolute() / name
+        if len(os.fsencode(folder)) + SOCKET_NAME_BYTES > addresses.MAX_IPC_BYTES:
+            folder = Path("/tmp") / name
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise ConfigError([f"TMPDIR: {parent}: {error.strerror}"]) from error

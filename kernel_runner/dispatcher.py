@@ -3,18 +3,16 @@
 It never waits: not for user code, a lock or a send.  What takes time becomes a task of the group.
 """
 
-import asyncio
 import logging
 import os
 import reprlib
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
-from functools import partial
 from typing import Final, assert_never
 
 from kernel_runner import __version__, sessions
 from kernel_runner.base import BaseRunner
+from kernel_runner.errands import Errands
 from kernel_runner.errors import (
     NEVER_RAN,
     KernelRunnerError,
@@ -25,15 +23,17 @@ from kernel_runner.errors import (
 )
 from kernel_runner.hooks import attempt
 from kernel_runner.lane import KeptSession, Session
-from kernel_runner.limits import problem_of
-from kernel_runner.look_ups import LookUp, look_up
+from kernel_runner.limits import Allowance
+from kernel_runner.look_ups import LookUps
 from kernel_runner.messages import commands, events
+from kernel_runner.messages.options import Limits
 from kernel_runner.messages.request import BadRequest, Peer, Request
 from kernel_runner.outbox import Outbox
+from kernel_runner.supervision import attempt_now
 from kernel_runner.task import Task
 from kernel_runner.task_queue import QueueFull, TaskQueue
 
-FEATURES: Final = ("batch", "query", "input", "files", "tty", "cancel")
+FEATURES: Final = ("batch", "query", "input", "files", "tty", "cancel", "limits")
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +41,32 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """The receiver of all channels.  `state` tells what the runner is doing beside the queue."""
 
-    tasks: asyncio.TaskGroup | None = None
-    """Where what takes time runs; the server sets it, at once after the channels are open."""
-
-    def __init__(self, runner: BaseRunner, queue: TaskQueue, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        runner: BaseRunner,
+        queue: TaskQueue,
+        outbox: Outbox,
+        allowance: Allowance,
+        *,
+        max_body_bytes: int,
+    ) -> None:
         self._runner = runner
         self._queue = queue
         self._outbox = outbox
+        self._allowance = allowance
+        self._max_body_bytes = max_body_bytes
+        self._look_ups = LookUps(runner, outbox)
+        self.errands = Errands(self._refuse)
         self._started_at = time.time()
         self.state: str | None = "initializing"
 
     # What a channel calls ---------------------------------------------------------------------
 
     def receive(self, request: Request | BadRequest) -> None:
+        if error := attempt_now(lambda: self._receive(request), "a request"):
+            self._refuse_failed(request, error)
+
+    def _receive(self, request: Request | BadRequest) -> None:
         if isinstance(request, BadRequest):
             self._refuse_bad(request)
         elif isinstance(request.command, commands.QueuedCommand):
@@ -84,13 +97,14 @@ class Dispatcher:
             self._refuse(request, "no-session", "this connection has no session", hint)
             return
         if not session.remember(request.id):
-            self._spawn(self._answer_again(request, session), "answer again", request)
+            self.errands.begin(self._answer_again(request, session), "answer again", request)
             return
-        task = Task(command, request.id, session)
+        requested = command.options.limits
+        task = Task(command, request.id, session, self._allowance.limits_of(requested))
         if self.state == "stopping":
             _end_unrun(task, "cancelled", "the runner was shut down")
             return
-        if (problem := problem_of(command.options.limits)) is not None:
+        if (problem := self._allowance.problem_of(requested)) is not None:
             _end_unrun(task, "bad-request", problem)
             return
         self._put(task)
@@ -155,7 +169,7 @@ class Dispatcher:
 
     def _interrupt(self, task: Task, reason: Reason, *, force: bool) -> None:
         task.end_reason = task.end_reason or reason
-        self._spawn(self._call_interrupt(task, force=force), "interrupt")
+        self.errands.begin(self._call_interrupt(task, force=force), "interrupt")
 
     async def _call_interrupt(self, task: Task, *, force: bool) -> None:
         if self._queue.running is task:  # it may have ended just now, and the next one is spared
@@ -196,7 +210,7 @@ class Dispatcher:
                 sessions.acknowledge(seq, self._outbox.session_of(request.peer))
                 self._answer(request, events.Ok())
             case _:
-                self._spawn(self._look_up(command, request), command.op, request)
+                self.errands.begin(self._look_ups.answer(command, request), command.op, request)
 
     def _feed(self, request: Request, data: bytes | None) -> None:
         running = self._queue.current
@@ -209,17 +223,6 @@ class Dispatcher:
             taken = running.input.feed(data)
             taken.add_done_callback(lambda _: self._answer(request, events.Ok()))
 
-    async def _look_up(self, command: LookUp, request: Request) -> None:
-        await self._outbox.room(request.peer)  # files are large
-        try:
-            answer = await look_up(self._runner, command)
-        except Refusal as error:
-            self._refuse(request, error.code, str(error), error.hint)
-        except KernelRunnerError as error:
-            self._refuse(request, "failed", str(error))
-        else:
-            self._answer(request, answer)
-
     def _hello(self, command: commands.Hello, request: Request) -> None:
         session = sessions.session_for(command, self._outbox)
         self._answer(
@@ -231,6 +234,7 @@ class Dispatcher:
                 features=list(FEATURES),
                 first_seq=session.journal.first_seq,
                 next_seq=session.next_seq,
+                max_body_bytes=self._max_body_bytes,
                 max_pending_bytes=session.max_bytes,
             ),
         )
@@ -272,6 +276,20 @@ class Dispatcher:
         task.end_reason, task.message = "bad-request", bad.message
         self._put(task)
 
+    def _refuse_failed(self, request: Request | BadRequest, error: BaseException) -> None:
+        """A bug of ours is answered, too."""
+        text = f"the runner failed on it: {type(error).__name__}: {error}"
+        session = self._outbox.session_of(request.peer)
+        if isinstance(request, BadRequest):
+            refusal = events.Refused(request.op, "failed", text)
+            self._outbox.answer(request.peer, refusal, request.id)
+        elif isinstance(request.command, commands.QUEUED) and session is not None:
+            if self._queue.find(request.id, session.name) is None:
+                unlimited = Task(request.command, request.id, session, Limits())
+                _end_unrun(unlimited, "crashed", text)
+        else:
+            self._refuse(request, "failed", text)
+
     def _status(self, echo: str | None) -> events.Status:
         running = self._queue.running
         busy = "busy" if running is not None or len(self._queue) else "idle"
@@ -292,30 +310,6 @@ class Dispatcher:
             running=_entry(running) if running is not None else None,
             waiting=[_entry(task) for task in self._queue.waiting()],
         )
-
-    def _spawn(
-        self, work: Coroutine[object, None, None], name: str, request: Request | None = None
-    ) -> None:
-        """Start a task of the group; the request is refused when the group has ended."""
-        if self.tasks is None:  # a client was quick
-            asyncio.get_running_loop().call_soon(self._spawn, work, name, request)
-            return
-        try:
-            task = self.tasks.create_task(work, name=name)
-        except RuntimeError:
-            work.close()
-            if request is not None:
-                self._refuse_stopping(request)
-            return
-        if request is not None:
-            task.add_done_callback(partial(self._refuse_cancelled, request))
-
-    def _refuse_cancelled(self, request: Request, done: asyncio.Task[None]) -> None:
-        if done.cancelled():
-            self._refuse_stopping(request)
-
-    def _refuse_stopping(self, request: Request) -> None:
-        self._refuse(request, "stopping", "the runner was shut down")
 
 
 def _entry(task: Task) -> events.QueueEntry:

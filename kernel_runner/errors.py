@@ -16,6 +16,7 @@ KernelRunnerError
 │   ├── BadOptions
 │   ├── LaunchError
 │   └── InterpreterDied
+├── RunnerBroken           too much has gone wrong to go on
 ├── HookFailed             the language failed to answer what is served at once
 ├── Refusal                a request will not be carried out
 │   ├── WorkspaceError     a file name that leads out of the work directory, or no such file
@@ -27,6 +28,7 @@ KernelRunnerError
 │       ├── NoTerminal
 │       └── NoSignal
 └── ClientError            the client's side: see `kernel_runner.client.errors`
+    └── BadKey             a key file cannot be used; for a runner it becomes a ConfigError
 """
 
 from collections.abc import Sequence
@@ -41,6 +43,7 @@ Reason = Literal[
     "cpu-limit",
     "memory-limit",
     "output-limit",
+    "process-limit",
     "jail-violation",
     "crashed",
     "skipped",
@@ -172,6 +175,10 @@ class InterpreterDied(TaskError):
         self.exit_code = exit_code
 
 
+class RunnerBroken(KernelRunnerError):
+    """The runner ends, since going on would be worse; the log has what went wrong."""
+
+
 class HookFailed(KernelRunnerError):
     """A hook that is called at once raised something; the log has it."""
 
@@ -186,11 +193,12 @@ class Refusal(KernelRunnerError):
 class WorkspaceError(Refusal):
     """A file of the work directory could not be read, written or listed."""
 
-    hint = "paths start at the work directory"
-
-    def __init__(self, code: str, path: str, reason: str) -> None:
+    def __init__(
+        self, code: str, path: str, reason: str, hint: str = "paths start at the work directory"
+    ) -> None:
         super().__init__(f"{path}: {reason}")
         self.code = code
+        self.hint = hint
 
 
 class SessionError(Refusal):
@@ -241,3 +249,7 @@ class NoSignal(NotNow):
 
 class ClientError(KernelRunnerError):
     """Base class of what the client raises."""
+
+
+class BadKey(ClientError):
+    """A key file cannot be used: not there, open to others, or no key where there has to be one."""

@@ -47,10 +47,15 @@ Keeper to runner, on the keeper's socket:
 `("waiting", answer)`
     the answer to `look`: None when nobody waits for the input of the program, `"certain"` when
     somebody reads it, `"maybe"` when an event loop has it among others.
-`("ended", names, cpu_seconds, max_rss_bytes)`
+`("limit", name)`
+    the program went beyond this one of its limits; once for each.
+`("watched",)`, `("used", cpu_seconds, peak_bytes)`
+    the answers to `watch` and `unwatch`.
+`("ended", names, cpu_seconds, max_rss_bytes, refused)`
     no process of the program is left.  `names` has up to 20 `"name (pid)"` of those that a sweep
-    killed after the first process had ended.  `max_rss_bytes` never shows less than the 10 MB
-    that a program has between fork and exec.  The last message.
+    killed after the first process had ended.  `max_rss_bytes` is the most that was seen of the
+    whole tree, never less than the largest of its processes had, nor than the 10 MB that each
+    has between fork and exec.  `refused` names the limits that made calls fail.  The last message.
 
 Runner to keeper:
 
@@ -61,6 +66,12 @@ Runner to keeper:
     kills all, again and again, until none is left.
 `("look",)`
     asks who waits for input.
+`("watch", limits, soft_limits)`
+    has a program measured from now on that had no limits from its start: `limits` as of a
+    `Spec`, for what it takes from now on, and soft resource limits for its processes, of which
+    RLIMIT_DATA comes on top of what each has.
+`("unwatch",)`
+    ends that, and asks what it took.
 
 End of file on a keeper's socket means that the runner is gone: the keeper kills all.
 When a keeper itself was killed there is an end of file without `ended`; its program dies with it
@@ -123,8 +134,9 @@ def fork() -> socket.socket:
     """The control socket of a guardian that is a child of this process, which is the runner.
 
     The guardian leaves at the end of file on it, once nothing is left of what it started.  Keys
-    of the terminal do not reach it.
+    of the terminal do not reach it.  Programs cannot read the memory of either.
     """
+    process_tree.hide()
     os.close(_fill_standard_streams())
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     flush()

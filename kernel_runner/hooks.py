@@ -1,15 +1,19 @@
 """A task in, its finish out: calls the language's hook for a command and survives it.
 
-The only broad `except` of the runner is here, and the state of builds, which belongs to a run.
+The only broad `except`s of the runner are here, and the state of builds, which belongs to a run.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeVar, assert_never
 
+import msgspec
+
 from kernel_runner.base import BaseRunner, ExitCode
+from kernel_runner.changes import Folder, Look, changed
 from kernel_runner.errors import NEVER_RAN, HookFailed, KernelRunnerError, Reason, TaskError
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import Build, Clean, Execute, Query
@@ -19,6 +23,7 @@ MAX_FAILED_BUILDS: Final = 1_000
 """Runs whose failed build is remembered: the oldest is forgotten."""
 ENDED_BY_US: Final = 124
 """The exit code when a limit or a cancel ended a program that then left with 0; as timeout(1)."""
+STOPPED: Final = "the runner was shut down"
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +40,10 @@ async def attempt(hook: Awaitable[Answer], name: str) -> Answer:
         return await hook
     except KernelRunnerError:
         raise
-    except Exception as error:
-        log.exception("the hook for %s failed", name)
+    except BaseException as error:
+        if _is_ending(error):
+            raise
+        log.error("the hook for %s failed", name, exc_info=error)
         raise HookFailed(f"{type(error).__name__}: {error}") from error
 
 
@@ -45,32 +52,62 @@ class Hooks:
 
     def __init__(self, runner: BaseRunner) -> None:
         self._runner = runner
+        self._folder = Folder(runner.workspace.root)
         self._failed_builds: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+        self.stopping = False
+        """Set before it is cancelled: hooks cancel themselves, and swallow that they are."""
+
+    def close(self) -> None:
+        self._folder.close()
 
     async def run(self, task: Task) -> None:
         """Run a task to its end and post its finish."""
         task.start()
         self._runner.assign(task)
+        finish: events.Finished | None = None
+        try:
+            before = await self._look(task)
+            finish = await self._outcome(task)
+            if before is not None and (after := await self._look(task)) is not None:
+                files = changed(before, after)
+                finish = msgspec.structs.replace(finish, files=files.files, files_note=files.note)
+        finally:
+            if finish is None:  # the runner stops
+                finish = self._finish(task, task.exit_code, "cancelled", STOPPED)
+            task.post(finish)
+            self._runner.assign(None)
+        if self.stopping:
+            raise asyncio.CancelledError
+
+    async def _look(self, task: Task) -> Look | None:
+        """The work directory as it is now, if it is of interest."""
+        if not task.session.names_files:
+            return None
+        with suppress(KernelRunnerError):
+            return await attempt(self._folder.look(), "files")
+        return None
+
+    async def _outcome(self, task: Task) -> events.Finished:
+        """How the task ended; raises only when the runner stops."""
         try:
             await task.room()
             task.check_interrupted()  # it may be here only to be answered in its turn
             exit_code = await self._call(task)
             if not isinstance(exit_code, int):
                 raise TypeError(f"a hook returned {exit_code!r} instead of an exit code")
-            self._finish(task, exit_code, "completed", None)
+            return self._finish(task, exit_code, "completed", None)
         except TaskError as error:
-            self._finish(task, error.exit_code, error.reason, str(error))
-        except asyncio.CancelledError as error:
-            if not _is_cancelled():
-                self._fail(task, error)
-                return
-            task.end_reason = "cancelled"
-            self._finish(task, task.exit_code, "cancelled", "the runner was shut down")
-            raise
-        except Exception as error:
-            self._fail(task, error)
-        finally:
-            self._runner.assign(None)
+            return self._finish(task, error.exit_code, error.reason, str(error))
+        except BaseException as error:
+            if self.stopping or isinstance(error, GeneratorExit):
+                if task.end_reason != "crashed":
+                    task.end_reason, task.message = "cancelled", task.message or STOPPED
+                raise
+            _uncancel()
+            name = self._runner.name
+            log.error("the %s runner failed on %s", name, task.command.op, exc_info=error)
+            return self._finish(task, 1, "crashed", f"{type(error).__name__}: {error}")
 
     async def _call(self, task: Task) -> ExitCode:
         runner, run = self._runner, task.options.run
@@ -120,34 +157,41 @@ class Hooks:
             if len(self._failed_builds) > MAX_FAILED_BUILDS:
                 self._failed_builds.popitem(last=False)
 
-    def _fail(self, task: Task, error: BaseException) -> None:
-        log.error("the %s runner failed on %s", self._runner.name, task.command.op, exc_info=error)
-        self._finish(task, 1, "crashed", f"{type(error).__name__}: {error}")
-
-    def _finish(self, task: Task, exit_code: ExitCode, reason: Reason, message: str | None) -> None:
+    def _finish(
+        self, task: Task, exit_code: ExitCode, reason: Reason, message: str | None
+    ) -> events.Finished:
         usage = task.stop()
         exit_code &= 0xFF
         reason = task.end_reason or reason
         if reason not in ("completed", "error", "interrupted") and exit_code == 0:
             exit_code = ENDED_BY_US
-        task.post(
-            events.Finished(
-                type=task.command.answer,
-                exit_code=exit_code,
-                reason=reason,
-                usage=usage,
-                signal=task.signal,
-                signals=tuple(task.signals),
-                message=task.message or message,
-                traceback=task.traceback,
-            )
+        return events.Finished(
+            type=task.command.answer,
+            exit_code=exit_code,
+            reason=reason,
+            usage=usage,
+            signal=task.signal,
+            signals=tuple(task.signals),
+            limits_hit=tuple(task.limits_hit),
+            message=task.message or message or task.limits_message,
+            traceback=task.traceback,
         )
 
 
-def _is_cancelled() -> bool:
-    """Whether the runner stops; else it was the hook that raised the `CancelledError`."""
+def _is_ending(error: BaseException) -> bool:
+    """Whether the runner stops; else it was a hook that raised even this."""
     current = asyncio.current_task()
-    return current is not None and current.cancelling() > 0
+    is_cancelled = current is not None and current.cancelling() > 0
+    return isinstance(error, GeneratorExit) or (
+        isinstance(error, asyncio.CancelledError) and is_cancelled
+    )
+
+
+def _uncancel() -> None:
+    """A hook has cancelled itself: what runs it has not been."""
+    current = asyncio.current_task()
+    while current is not None and current.cancelling():
+        current.uncancel()
 
 
 class Skipped(TaskError):

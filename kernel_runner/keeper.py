@@ -10,6 +10,7 @@ import errno
 import fcntl
 import marshal
 import os
+import resource
 import select
 import signal
 import socket
@@ -17,7 +18,10 @@ import termios
 import time
 
 from kernel_runner import process_tree
+from kernel_runner.cgroup import Cgroup
+from kernel_runner.meter import Meter, go_before_others
 from kernel_runner.program_start import start
+from kernel_runner.soft_limits import SoftLimits
 from kernel_runner.waiting import Input
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
@@ -37,6 +41,7 @@ MAX_NAMES: Final = 20
 FIRST_PAUSE_SECONDS: Final = 0.005
 LAST_PAUSE_SECONDS: Final = 0.2
 EMPTY_ROUNDS: Final = 5
+MAX_BURIED: Final = 64
 ALL_BUT_CHILDREN: Final = signal.valid_signals() - {signal.SIGCHLD}
 
 
@@ -52,9 +57,12 @@ def serve_orders(orders: socket.socket, ignored_signals: Sequence[int]) -> None:
     wake_fd = _watch_children()
     is_free = True
     while is_free:
-        _, fds, _, _ = socket.recv_fds(
-            orders, MESSAGE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-        )
+        try:
+            _, fds, _, _ = socket.recv_fds(
+                orders, MESSAGE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:  # the other end left with an answer of ours unread
+            return
         if not fds:
             return
         with socket.socket(fileno=fds[0]) as runner:
@@ -117,23 +125,49 @@ class _Keeper:
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._strike_at = 0.0
         self._empty_rounds = 0
+        self._are_more_dead = False
         self._struck: set[int] = set()
         self._names: list[str] = []
+        self._cgroup: Cgroup | None = None
+        self._meter: Meter | None = None
+        self._soft_limits = SoftLimits()
 
     def carry_out(self, fds: Sequence[int], ignored_signals: Sequence[int]) -> Farewell:
         """Start a program and serve the runner until none of its processes is left."""
         spec: Spec = marshal.loads(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
         self._input = _input_of(spec, fds[1:])
-        started = start(spec, fds[1:], ignored_signals)
-        for fd in fds:
+        self._floor_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        entrance_fd = self._make_cgroup(spec)
+        started = start(spec, fds[1:], ignored_signals, entrance_fd)
+        for fd in [*fds, *([entrance_fd] if entrance_fd is not None else [])]:
             os.close(fd)
-        farewell = self._keep(started) if isinstance(started, int) else ("failed", *started)
+        if isinstance(started, int):
+            farewell = self._keep(started, spec["limits"])
+        else:
+            farewell = ("failed", *started)
+        if self._cgroup is not None:
+            self._cgroup.remove()
         if spec["terminal"] is not None:
             self.is_free &= _let_go_of_terminal()
         return farewell
 
-    def _keep(self, program: int) -> Farewell:
+    def _make_cgroup(self, spec: Spec) -> int | None:
+        """The way into it; None when there is to be none, or none can be made."""
+        if spec["cgroup"] is None:
+            return None
+        try:
+            self._cgroup = Cgroup(f"{spec['cgroup']}/{os.getpid()}", spec["limits"] or {})
+            return self._cgroup.open_entrance()
+        except OSError:  # then the tree is only watched
+            self._cgroup = None
+            return None
+
+    def _keep(self, program: int, limits: dict[str, float] | None) -> Farewell:
         self._program = program
+        if limits:
+            go_before_others()
+        if limits is not None:
+            self._meter = Meter(os.getpid(), program, limits, self._cgroup)
         self._poll = select.poll()
         self._poll.register(self._runner, select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
@@ -143,9 +177,27 @@ class _Keeper:
                 break
             if self._is_sweeping and time.monotonic() >= self._strike_at:
                 self._strike()
+            elif self._meter is not None and time.monotonic() >= self._meter.look_at:
+                self._look_at_limits(self._meter)
             self._hear()
         self.is_free = not is_anybody_left
-        return "ended", self._names, self._cpu_seconds, self._max_rss_bytes
+        return self._farewell()
+
+    def _farewell(self) -> Farewell:
+        refused: list[str] = []
+        meter = self._meter
+        if meter is not None and meter.present:
+            # it was watched when it died: what it took since then
+            for name in meter.look(self._cpu_seconds):
+                self.say("limit", name)
+            self._cpu_seconds, self._max_rss_bytes = meter.cpu_seconds, meter.peak_bytes
+        elif meter is not None:
+            for name in meter.end(self._cpu_seconds, self._max_rss_bytes, self._floor_bytes):
+                self.say("limit", name)
+            refused = meter.refused()
+            self._cpu_seconds = max(self._cpu_seconds, meter.cpu_seconds)
+            self._max_rss_bytes = max(self._max_rss_bytes, meter.peak_bytes)
+        return "ended", self._names, self._cpu_seconds, self._max_rss_bytes, refused
 
     def say(self, *message: Word) -> None:
         try:
@@ -160,14 +212,16 @@ class _Keeper:
     def _bury(self) -> bool:
         """Reap the dead and report the program's end; False when no process is left."""
         wait_status = None
-        while True:
+        is_anybody_left = True
+        self._are_more_dead = True
+        for _ in range(MAX_BURIED):  # a fork bomb dies faster than we can bury
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 is_anybody_left = False
                 break
             if pid == 0:
-                is_anybody_left = True
+                self._are_more_dead = False
                 break
             if os.WIFSTOPPED(status):
                 if pid == self._program:
@@ -182,8 +236,41 @@ class _Keeper:
             self.say("exited", wait_status, is_anybody_left)
         return is_anybody_left
 
+    def _look_at_limits(self, meter: Meter) -> None:
+        """Tell which limits are passed; memory and processes cannot wait until the runner acts."""
+        passed = meter.look(self._cpu_seconds)
+        for name in passed:
+            self.say("limit", name)
+        if meter.present:
+            # of a kept interpreter only what it has started since is killed: the state is its own
+            if passed:
+                process_tree.strike(os.getpid(), kept=meter.present, sessions=meter.sessions)
+        elif passed and passed != ["cpu_s"]:
+            self._is_sweeping = True
+
+    def _watch(self, limits: dict[str, float], soft_limits: dict[int, int]) -> None:
+        """Measure what the program takes from now on, and lower what its processes may."""
+        self._meter = Meter(
+            os.getpid(), self._program, limits, reaped_seconds=self._cpu_seconds, growth=True
+        )
+        self._soft_limits.lower(self._meter.present, soft_limits)
+        self.say("watched")
+
+    def _unwatch(self) -> None:
+        """Tell what it took; its processes may again what they might before."""
+        meter, self._meter = self._meter, None
+        self._soft_limits.restore()
+        if meter is None:
+            self.say("used", 0.0, 0)
+            return
+        for name in meter.look(self._cpu_seconds):
+            self.say("limit", name)
+        self.say("used", meter.cpu_seconds, meter.peak_bytes)
+
     def _strike(self) -> None:
-        hit = process_tree.strike(os.getpid())
+        if self._cgroup is not None:
+            self._cgroup.kill()
+        hit = process_tree.strike(os.getpid(), sessions=(os.getpid(), self._program))
         if self._wait_status is not None:
             fresh = [one for one in hit if one.pid not in self._struck]
             self._names += [f"{one.name} ({one.pid})" for one in fresh]
@@ -196,10 +283,15 @@ class _Keeper:
         self._pause_seconds = min(2 * self._pause_seconds, LAST_PAUSE_SECONDS)
 
     def _hear(self) -> None:
-        """Wait for the end of a child, a message, or the time of the next strike."""
-        pause_ms = None
+        """Wait for the end of a child, a message, or the time of the next strike or look."""
+        pause_ms: float | None = None
+        next_at = self._meter.look_at if self._meter is not None else None
         if self._is_sweeping:
-            pause_ms = max(0.0, self._strike_at - time.monotonic()) * 1000 + 1
+            next_at = self._strike_at
+        if self._are_more_dead:
+            pause_ms = 0.0
+        elif next_at is not None:
+            pause_ms = max(0.0, next_at - time.monotonic()) * 1000 + 1
         ready = dict(self._poll.poll(pause_ms))
         if self._wake_fd in ready:
             os.read(self._wake_fd, MESSAGE_BYTES)
@@ -222,6 +314,10 @@ class _Keeper:
                 self._is_sweeping = True
             case ("look",):
                 self.say("waiting", self._look())
+            case ("watch", limits, soft_limits):
+                self._watch(limits, soft_limits)
+            case ("unwatch",):
+                self._unwatch()
 
     def _look(self) -> Answer | None:
         if self._input is None:

@@ -9,11 +9,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
-from kernel_runner.journal import Journal, Spool, merged
+from kernel_runner.journal import Journal, merged
 from kernel_runner.messages import events
 from kernel_runner.messages.request import Envelope, Peer, PeerGone
+from kernel_runner.spool import Spool
 
 MAX_ANSWERS: Final = 1_024
 """Answers to immediate commands that wait for one client; then newer ones replace older ones."""
@@ -97,6 +98,13 @@ class Lane:
     def detach(self) -> None:
         self.peer = None
 
+    def abandon(self) -> None:
+        """Nobody will ever take what waits: whoever waited for room goes on."""
+        self._pending.clear()
+        self._bytes = self._answers = 0
+        _call_all(self._on_empty)
+        _call_all(self._on_room)
+
     def pump(self) -> None:
         """Send as much as the client takes."""
         self._blocked = self._scheduled = False
@@ -161,6 +169,9 @@ class Lane:
 class Session(Lane):
     """The lane of one client, numbered; built-in ones forget an event once it is handed over."""
 
+    names_files: ClassVar[bool] = False
+    """Whether its client is told which files a task has changed."""
+
     def __init__(self, name: str, max_bytes: int, soon: Soon) -> None:
         super().__init__(max_bytes, soon)
         self.name = name
@@ -183,6 +194,8 @@ class Session(Lane):
 
 class KeptSession(Session):
     """Keeps every event until it is acknowledged, and sends it again to who says hello."""
+
+    names_files = True
 
     def __init__(self, name: str, max_bytes: int, soon: Soon, spool: Spool) -> None:
         super().__init__(name, max_bytes, soon)

@@ -5,6 +5,7 @@ The wire is described in `kernel_runner.guardian`.
 
 import asyncio
 import errno
+import logging
 import marshal
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
-from kernel_runner import guardian
+from kernel_runner import cgroup, guardian
 from kernel_runner.errors import LaunchError
 
 if TYPE_CHECKING:
@@ -25,9 +26,14 @@ if TYPE_CHECKING:
 
 Argv: TypeAlias = Sequence[str | Path]
 Scope: TypeAlias = Literal["program", "group", "tree"]
+Message: TypeAlias = tuple[str | int | dict[str, float] | dict[int, int], ...]
+Used: TypeAlias = tuple[float, int]
+"""Seconds of processor time, and the most bytes of memory at a time."""
 Waiting: TypeAlias = Literal["certain", "maybe"] | None
 
 MESSAGE_BYTES: Final = 65_536
+
+log = logging.getLogger(__name__)
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -38,23 +44,44 @@ class Exit(msgspec.Struct, frozen=True):
     background: bool
 
 
+class Budget(msgspec.Struct, frozen=True):
+    """What a program may use, as the kernel and its keeper are told.
+
+    `watched` has `cpu_s`, `memory_bytes` and `processes`; `rlimits` are resource limits by number.
+    """
+
+    watched: Mapping[str, float] = {}
+    rlimits: Mapping[int, int] = {}
+
+
 class TreeEnd(msgspec.Struct, frozen=True):
     """No process of the program is left.  `swept` names those that had to be killed."""
 
     swept: tuple[str, ...] = ()
     cpu_seconds: float = 0.0
     max_rss_bytes: int = 0
+    refused: tuple[str, ...] = ()
+    """The limits that made calls fail, as far as that is known."""
 
 
 class Spawned:
     """A started program, as its keeper tells of it."""
 
-    def __init__(self, keeper: socket.socket, what: str, on_stopped: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        keeper: socket.socket,
+        what: str,
+        on_stopped: Callable[[int], None],
+        on_limit: Callable[[str], None],
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._keeper = keeper
         self._what = what
         self._on_stopped = on_stopped
         self._looks: list[asyncio.Future[Waiting]] = []
+        self._watches: list[asyncio.Future[Used]] = []
+        self.on_limit = on_limit
+        """Called with each limit that it goes beyond."""
         self.pid = 0
         self.started: asyncio.Future[None] = self._loop.create_future()
         self.exited: asyncio.Future[Exit] = self._loop.create_future()
@@ -87,7 +114,24 @@ class Spawned:
         self._tell(("look",))
         return await answer
 
-    def _tell(self, message: tuple[str | int, ...]) -> None:
+    def watch(self, budget: Budget) -> asyncio.Future[Used]:
+        """Have it measured from now on; done when it is."""
+        return self._ask_meter(("watch", dict(budget.watched), dict(budget.rlimits)))
+
+    def unwatch(self) -> asyncio.Future[Used]:
+        """What was used since `watch`."""
+        return self._ask_meter(("unwatch",))
+
+    def _ask_meter(self, message: Message) -> asyncio.Future[Used]:
+        answer: asyncio.Future[Used] = self._loop.create_future()
+        self._watches.append(answer)
+        if self.ended.done():
+            self._answer_watch(*_used_at_last(self.ended.result()))
+        else:
+            self._tell(message)
+        return answer
+
+    def _tell(self, message: Message) -> None:
         with suppress(OSError):  # the keeper has gone, and with it whoever was meant
             self._keeper.send(marshal.dumps(message))
 
@@ -121,8 +165,15 @@ class Spawned:
                 self.exited.set_result(_exit(status, background=background))
             case ("waiting", answer):
                 self._answer_look(answer)
-            case ("ended", names, cpu_seconds, max_rss_bytes):
-                self.ended.set_result(TreeEnd(tuple(names), cpu_seconds, max_rss_bytes))
+            case ("limit", str(name)):
+                self.on_limit(name)
+            case ("watched",):
+                self._answer_watch(0.0, 0)
+            case ("used", float(cpu_seconds), int(peak_bytes)):
+                self._answer_watch(cpu_seconds, peak_bytes)
+            case ("ended", names, cpu_seconds, max_rss_bytes, refused):
+                end = TreeEnd(tuple(names), cpu_seconds, max_rss_bytes, tuple(refused))
+                self.ended.set_result(end)
 
     def _lost(self) -> None:
         """The keeper has gone; if it did not say farewell, it was killed, and its tree with it."""
@@ -136,10 +187,20 @@ class Spawned:
             self.ended.set_result(TreeEnd())
         while self._looks:
             self._answer_look(None)
+        while self._watches:
+            self._answer_watch(*_used_at_last(self.ended.result()))
+
+    def _answer_watch(self, cpu_seconds: float, peak_bytes: int) -> None:
+        if not (watch := self._watches.pop(0)).done():
+            watch.set_result((cpu_seconds, peak_bytes))
 
     def _answer_look(self, answer: Waiting) -> None:
         if not (look := self._looks.pop(0)).done():  # who asked may have been cancelled
             look.set_result(answer)
+
+
+def _used_at_last(end: TreeEnd) -> Used:
+    return end.cpu_seconds, end.max_rss_bytes
 
 
 def _exit(status: int, *, background: bool) -> Exit:
@@ -148,10 +209,16 @@ def _exit(status: int, *, background: bool) -> Exit:
 
 
 class Launcher:
-    """Asks the guardian at the other end of `control` to start programs."""
+    """Asks the guardian at the other end of `control` to start programs.
 
-    def __init__(self, control: socket.socket) -> None:
+    Args:
+        cgroup: the folder of a cgroup v2, below which limited programs get theirs; None: none.
+    """
+
+    def __init__(self, control: socket.socket, cgroup: str | None = None) -> None:
         self._control = control
+        self._cgroup = cgroup
+        self._cgroup_parent: str | None = None
         self._to_remove: list[Path] = []
         control.setblocking(False)
 
@@ -163,8 +230,9 @@ class Launcher:
         cwd: Path,
         descriptors: Sequence[tuple[int, int]],
         terminal: int | None,
-        rlimits: Mapping[int, int] | None = None,
+        budget: Budget | None = None,
         on_stopped: Callable[[int], None] = lambda _: None,
+        on_limit: Callable[[str], None] = lambda _: None,
     ) -> Spawned:
         """Start a program in a session of its own.
 
@@ -172,7 +240,9 @@ class Launcher:
             env: the complete environment; nothing of ours is added.
             descriptors: pairs of the number in the program and our descriptor; it gets no others.
             terminal: which of the numbers becomes its controlling terminal.
+            budget: what it may use; None: it is not measured before `Spawned.watch`.
             on_stopped: called with each signal that stops it, as Ctrl-Z does.
+            on_limit: called with each limit that it goes beyond.
 
         Raises:
             LaunchError: not found, not executable, no such directory, no memory.
@@ -184,16 +254,30 @@ class Launcher:
             "cwd": str(cwd),
             "targets": [target for target, _ in descriptors],
             "terminal": terminal,
-            "rlimits": dict(rlimits or {}),
+            "rlimits": dict(budget.rlimits) if budget is not None else {},
+            "limits": dict(budget.watched) if budget is not None else None,
+            "cgroup": self._cgroup_of_programs() if budget and budget.watched else None,
         }
         ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with keepers, _payload(spec) as payload:
             ours.setblocking(False)
-            spawned = Spawned(ours, words[0], on_stopped)
+            spawned = Spawned(ours, words[0], on_stopped, on_limit)
             fds = [keepers.fileno(), payload, *(fd for _, fd in descriptors)]
             await self._send(marshal.dumps(("spawn", len(fds))), fds)
         await spawned.until_started()
         return spawned
+
+    def _cgroup_of_programs(self) -> str | None:
+        """That of ours which holds theirs; made when it is needed first."""
+        if self._cgroup is not None and self._cgroup_parent is None:
+            try:
+                name = f"kernel-runner-{os.getpid()}-{os.urandom(4).hex()}"
+                self._cgroup_parent = cgroup.make_parent(self._cgroup, name)
+                self.remove_at_end(Path(self._cgroup_parent))
+            except OSError as error:  # a read-only one, as in most containers
+                log.debug("no cgroups in %s: %s", self._cgroup, error.strerror)
+                self._cgroup = None
+        return self._cgroup_parent
 
     def remove_at_end(self, path: Path) -> None:
         """Have this file or folder removed when the runner has ended, however it ends."""
@@ -236,7 +320,7 @@ async def _writable(control: socket.socket) -> None:
 
 
 @asynccontextmanager
-async def own_guardian() -> AsyncIterator[Launcher]:
+async def own_guardian(cgroup: str | None = None) -> AsyncIterator[Launcher]:
     """A launcher for tests and for embedding: the guardian is a child of this process."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
@@ -247,6 +331,6 @@ async def own_guardian() -> AsyncIterator[Launcher]:
         )
     try:
         with ours:
-            yield Launcher(ours)
+            yield Launcher(ours, cgroup)
     finally:
         await process.wait()

@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final
 
 import janus
 
@@ -45,7 +45,7 @@ class LogStream(logging.Handler):
         else:
             self._from_threads.sync_q.put_nowait(log)
 
-    async def pump(self) -> NoReturn:
+    async def pump(self) -> None:
         """Post what other threads log."""
         while True:
             self._post(await self._from_threads.async_q.get())

@@ -6,10 +6,10 @@ import os
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from kernel_runner.journal import Spool
 from kernel_runner.lane import KeptSession, Lane, Session, Soon, at_once
 from kernel_runner.messages import events
 from kernel_runner.messages.request import Peer
+from kernel_runner.spool import Spool
 
 IDLE_SECONDS: Final = 3_600
 """How long a session lasts that nobody reads, when it has nothing to tell."""
@@ -85,8 +85,12 @@ class Outbox:
         self._drop_empty(peer, lane)
 
     async def room(self, peer: Peer) -> None:
-        """Return when the answers that wait for this connection are not too large."""
-        if (lane := self._answers.get(peer)) is not None:
+        """Return when the connection has taken most of what it asked for, or is gone."""
+        if peer.builtin_session is not None:
+            lane: Lane | None = self.session_of(peer)
+        else:
+            lane = self._answers.get(peer)
+        if lane is not None:
             await lane.room()
 
     def _lane_of(self, peer: Peer) -> Lane:
@@ -148,7 +152,9 @@ class Outbox:
         return (*self._builtin.values(), *self._sessions.values())
 
     def _drop_empty(self, peer: Peer, lane: Lane) -> None:
-        if lane.pending == 0 or lane.peer is None:
+        if lane.peer is None:
+            lane.abandon()
+        if lane.pending == 0:
             self._answers.pop(peer, None)
 
     async def flush(self) -> None:

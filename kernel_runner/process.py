@@ -12,9 +12,10 @@ import msgspec
 
 from kernel_runner import streams, terminal
 from kernel_runner.errors import NoTerminal
-from kernel_runner.launcher import Argv, Exit, Launcher, Spawned, TreeEnd
+from kernel_runner.launcher import Argv, Budget, Exit, Launcher, Spawned, TreeEnd
 from kernel_runner.messages.events import StreamName
 from kernel_runner.messages.options import Terminal
+from kernel_runner.supervision import watched
 
 STEP_SECONDS: Final = 2.0
 """Between the rungs of an interrupt: SIGINT, SIGTERM, SIGKILL."""
@@ -195,9 +196,14 @@ class Program:
         cwd: Path,
         program_streams: Streams,
         signals: list[str],
+        budget: Budget | None = None,
         on_stopped: Callable[[int], None] = lambda _: None,
+        on_limit: Callable[[str], None] = lambda _: None,
     ) -> "Program":
         """Start `argv` on these streams; on failure they are closed.
+
+        Args:
+            budget: what it may use; None: it is not measured.
 
         Raises:
             LaunchError: it could not be started.
@@ -209,7 +215,9 @@ class Program:
                 cwd=cwd,
                 descriptors=program_streams.descriptors,
                 terminal=program_streams.terminal,
+                budget=budget,
                 on_stopped=on_stopped,
+                on_limit=on_limit,
             )
         except BaseException:
             program_streams.close()
@@ -257,6 +265,7 @@ class Program:
             self._stop_climbing()
             self.streams.drain()
         if exited.background:
+            self.spawned.on_limit = lambda _: self.spawned.sweep()  # its task has ended
             self.streams.discard_output()
         else:
             self.streams.close()
@@ -274,7 +283,10 @@ class Program:
             self._start_climbing(self._rungs_left[:-1])
 
     def stop_for_limit(self) -> None:
-        self._start_climbing((signal.SIGTERM,))
+        if self.exit is not None:
+            self.spawned.sweep()  # of what it has left
+        else:
+            self._start_climbing((signal.SIGTERM,))
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to its process group."""
@@ -298,7 +310,7 @@ class Program:
         self.streams.read_late()
         first, *self._rungs_left = (*rungs, signal.SIGKILL)
         self._take_rung(first)
-        self._climb = asyncio.create_task(self._climb_on(), name="interrupt")
+        self._climb = watched(self._climb_on(), "interrupt")
 
     async def _climb_on(self) -> None:
         while self._rungs_left and not await self.ended_within(STEP_SECONDS):

@@ -8,6 +8,7 @@ the tree is found by reading every `/proc/PID/stat`.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Final
 
 PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
 PR_SET_CHILD_SUBREAPER: Final = 36
 STOP_PASSES: Final = 20
 STAT_BYTES: Final = 2048
@@ -26,20 +28,45 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 class Process:
     """One living process, as it was when /proc was read."""
 
-    __slots__ = ("group", "name", "parent", "pid", "start_ticks", "terminal")
+    __slots__ = (
+        "cpu_ticks",
+        "group",
+        "name",
+        "own_ticks",
+        "parent",
+        "pid",
+        "resident_pages",
+        "session",
+        "start_ticks",
+        "terminal",
+        "threads",
+    )
 
     def __init__(self, pid: int, name: str, fields: list[bytes]) -> None:
         self.pid = pid
         self.name = name
         self.parent = int(fields[1])
         self.group = int(fields[2])
+        self.session = int(fields[3])
         self.terminal = int(fields[4])
+        self.own_ticks = int(fields[11]) + int(fields[12])
+        self.cpu_ticks = self.own_ticks + int(fields[13]) + int(fields[14])  # with those waited for
+        self.threads = int(fields[17])
         self.start_ticks = fields[19]
+        self.resident_pages = int(fields[21])
 
 
 def become_subreaper() -> None:
     """From now on orphans below this process become its children."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def hide() -> None:
+    """Programs of the same user can no longer read or trace this process, nor those it forks.
+
+    Their `exec` ends it for them: a program is as open as its user is used to.
+    """
+    _prctl(PR_SET_DUMPABLE, 0)
 
 
 def die_with_parent(parent: int, number: int) -> None:
@@ -55,8 +82,13 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def descendants(root: int, spared: Collection[int] = ()) -> list[Process]:
-    """The living processes below `root`, parents first, without `spared` and what is below them."""
+def descendants(
+    root: int, spared: Collection[int] = (), sessions: Collection[int] = ()
+) -> list[Process]:
+    """The living processes below `root`, parents first, without `spared` and what is below them.
+
+    Where parents die while /proc is read, their children are missed; those of `sessions` are not.
+    """
     children: dict[int, list[Process]] = {}
     with os.scandir("/proc") as entries:
         for entry in entries:
@@ -69,6 +101,10 @@ def descendants(root: int, spared: Collection[int] = ()) -> list[Process]:
             if process.pid not in spared:
                 found.append(process)
                 parents.append(process.pid)
+    if sessions:
+        known = {root, *parents}
+        everyone = itertools.chain.from_iterable(children.values())
+        found += [one for one in everyone if one.session in sessions and one.pid not in known]
     return found
 
 
@@ -115,15 +151,23 @@ def send_signal(process: Process, number: int) -> bool:
     return True
 
 
-def strike(root: int, spared: Collection[int] = ()) -> list[Process]:
-    """SIGKILL everything below `root`; returns whom it hit.
+def strike(
+    root: int,
+    spared: Collection[int] = (),
+    kept: Collection[int] = (),
+    sessions: Collection[int] = (),
+) -> list[Process]:
+    """SIGKILL everything below `root` and in `sessions`; returns whom it hit.
+
+    `spared` live, and all that is below them; `kept` live, and what is below them does not.
 
     All are stopped first, until no new one shows up: those that start others while the rest
     is killed would win otherwise.  Call again until nobody is left to wait for.
     """
     stopped: dict[int, Process] = {}
     for _ in range(STOP_PASSES):
-        fresh = [one for one in descendants(root, spared) if one.pid not in stopped]
+        below = descendants(root, spared, sessions)
+        fresh = [one for one in below if one.pid not in stopped and one.pid not in kept]
         reached = [one for one in fresh if send_signal(one, signal.SIGSTOP)]
         if not reached:
             break

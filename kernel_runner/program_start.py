@@ -27,14 +27,21 @@ if TYPE_CHECKING:
         targets: list[int]  # for each descriptor passed, its number in the program
         terminal: int | None  # which of these numbers becomes the controlling terminal
         rlimits: dict[int, int]  # soft and hard at once, at most what is allowed now
+        limits: dict[str, float] | None  # see `meter.Meter`; None: not watched until asked for
+        cgroup: str | None  # the folder in which it gets one of its own
 
 
 MESSAGE_BYTES: Final = 65_536
 MAX_NAME: Final = 4096
 
 
-def start(spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int]) -> int | tuple[int, str]:
-    """Returns the pid of the program, or the error number and what it could not use."""
+def start(
+    spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int], entrance_fd: int | None
+) -> int | tuple[int, str]:
+    """Returns the pid of the program, or the error number and what it could not use.
+
+    `entrance_fd` leads into its cgroup; it is closed here.
+    """
     keeper = os.getpid()
     failure_fd, failure_write_fd = os.pipe2(os.O_CLOEXEC)
     what = "terminal"
@@ -48,7 +55,7 @@ def start(spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int]) -> int
     except OSError as error:
         return error.errno or errno.EAGAIN, what
     if program == 0:
-        _become_program(spec, fds, ignored_signals, keeper, failure_write_fd)
+        _become_program(spec, fds, ignored_signals, keeper, failure_write_fd, entrance_fd)
     os.close(failure_write_fd)
     failure = os.read(failure_fd, MESSAGE_BYTES)
     os.close(failure_fd)
@@ -60,11 +67,19 @@ def start(spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int]) -> int
 
 
 def _become_program(
-    spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int], keeper: int, failure_fd: int
+    spec: Spec,
+    fds: Sequence[int],
+    ignored_signals: Sequence[int],
+    keeper: int,
+    failure_fd: int,
+    entrance_fd: int | None,
 ) -> NoReturn:
     """Between fork and exec; errors are written to `failure_fd`, which closes at exec."""
-    what = "descriptors"
+    what = "limits"
     try:
+        if entrance_fd is not None:
+            os.write(entrance_fd, b"0")
+        what = "descriptors"
         failure_fd = _place_descriptors(fds, spec["targets"], failure_fd)
         what = "terminal"
         if spec["terminal"] is not None:
@@ -77,7 +92,9 @@ def _become_program(
         what = "signals"
         process_tree.die_with_parent(keeper, signal.SIGKILL)
         for number in ignored_signals:
-            signal.signal(number, signal.SIG_DFL)
+            # a file that is too large is an error of the call, and not the end of the program
+            if number != signal.SIGXFSZ or resource.RLIMIT_FSIZE not in spec["rlimits"]:
+                signal.signal(number, signal.SIG_DFL)
         what = "limits"
         _limit(spec["rlimits"])
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

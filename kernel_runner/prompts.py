@@ -11,7 +11,8 @@ from typing import Final
 
 from kernel_runner.launcher import Spawned, Waiting
 from kernel_runner.streams import InputSide
-from kernel_runner.task import TaskInput
+from kernel_runner.supervision import watched
+from kernel_runner.task_input import TaskInput
 
 QUIET_SECONDS: Final = 0.02
 """Only a program that has printed nothing for this long is looked at."""
@@ -48,7 +49,7 @@ class Watcher:
             self._task.cancel()
 
     def _start(self) -> None:
-        self._task = asyncio.create_task(self._watch(), name="prompts")
+        self._task = watched(self._watch(), "prompts")
 
     async def _watch(self) -> None:
         """Open a prompt each time the program waits; runs until cancelled."""

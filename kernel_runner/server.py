@@ -8,17 +8,20 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import Final
 
 from kernel_runner.base import BaseRunner
+from kernel_runner.bugs import Bugs
 from kernel_runner.channels import Channel
 from kernel_runner.dispatcher import Dispatcher
-from kernel_runner.errors import KernelRunnerError
+from kernel_runner.errors import KernelRunnerError, RunnerBroken
 from kernel_runner.hooks import Hooks, attempt
-from kernel_runner.journal import Spool
+from kernel_runner.limits import Allowance
 from kernel_runner.logs import LogStream
 from kernel_runner.messages.events import Log
 from kernel_runner.outbox import Outbox
+from kernel_runner.spool import Spool
+from kernel_runner.supervision import reported
 from kernel_runner.task_queue import TaskQueue
 
 FLUSH_SECONDS: Final = 1.0
@@ -36,6 +39,7 @@ class Server:
     Args:
         ready: done when the language can take tasks; the queue starts then.
         announce: called with the bound addresses, before anything else happens.
+        allowance: the limits of requests.
     """
 
     def __init__(
@@ -46,16 +50,21 @@ class Server:
         ready: Awaitable[None],
         announce: Callable[[Mapping[str, str]], None],
         max_queue_length: int,
+        max_body_bytes: int,
         max_pending_bytes: int,
         spool: Spool,
+        allowance: Allowance,
     ) -> None:
         self._runner = runner
         self._channels = channels
         self._ready = ready
         self._announce = announce
         self._outbox = Outbox(max_pending_bytes, asyncio.get_running_loop().call_soon, spool)
-        self._queue = TaskQueue(Hooks(runner).run, max_queue_length)
-        self._dispatcher = Dispatcher(runner, self._queue, self._outbox)
+        self._hooks = Hooks(runner)
+        self._queue = TaskQueue(self._hooks.run, max_queue_length)
+        self._dispatcher = Dispatcher(
+            runner, self._queue, self._outbox, allowance, max_body_bytes=max_body_bytes
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Answer commands until `stop` is set.  No child process is left on return.
@@ -66,27 +75,50 @@ class Server:
             ConfigError: an address could not be bound.
         """
         logs = LogStream(self._post_log)
+        bugs = Bugs(self._queue)
         try:
             self._open()
-            async with asyncio.TaskGroup() as tasks:
-                pump = tasks.create_task(logs.pump(), name="logs")
-                sweep = tasks.create_task(self._end_idle_sessions(), name="idle sessions")
-                commands = tasks.create_task(self._answer(), name="commands")
-                stopped = tasks.create_task(stop.wait(), name="stop")
-                await asyncio.wait({commands, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                self._dispatcher.state = "stopping"
-                for task in (commands, pump, sweep, stopped):
-                    task.cancel()
+            with bugs.heard():
+                await self._run_stages(logs, bugs, stop)
         finally:
+            self._hooks.close()
             await logs.stop()
             await self._close()
+
+    async def _run_stages(self, logs: LogStream, bugs: Bugs, stop: asyncio.Event) -> None:
+        """Without any of these the runner cannot go on: a bug in one ends all of them."""
+        stages = {
+            "commands": self._answer(),
+            "logs": logs.pump(),
+            "idle sessions": self._end_idle_sessions(),
+            "bugs": bugs.too_many(),
+        }
+
+        def tell(error: Exception) -> None:
+            self._hooks.stopping = True
+            bugs.crash(error)
+
+        async with asyncio.TaskGroup() as tasks:
+            started = [
+                tasks.create_task(reported(work, tell), name=name) for name, work in stages.items()
+            ]
+            stopped = tasks.create_task(stop.wait(), name="stop")
+            try:
+                await asyncio.wait({started[0], stopped}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._dispatcher.state = "stopping"
+                self._hooks.stopping = True
+            if not stop.is_set():
+                raise RunnerBroken("the queue has ended by itself")
+            for task in (*started, stopped):
+                task.cancel()
 
     async def _answer(self) -> None:
         """Cancelling this ends the running command and whatever else was started."""
         dispatcher = self._dispatcher
         try:
             async with asyncio.TaskGroup() as tasks:
-                dispatcher.tasks = tasks
+                dispatcher.errands.tasks = tasks
                 with suppress(KernelRunnerError):  # the log has it; what needs no init still works
                     await attempt(self._ready, "init")
                 dispatcher.state = None
@@ -95,7 +127,7 @@ class Server:
             dispatcher.cancel_all()
             await self._runner.shutdown()
 
-    async def _end_idle_sessions(self) -> NoReturn:
+    async def _end_idle_sessions(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             running = [self._queue.running] if self._queue.running else []

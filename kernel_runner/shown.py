@@ -8,7 +8,6 @@ import asyncio
 import itertools
 import json
 import logging
-import os
 import socket
 from binascii import a2b_base64
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +22,6 @@ from kernel_runner.task import Task
 VARIABLE: Final = "KERNEL_RUNNER_MEDIA"
 """Where a program finds the path of the socket."""
 MAX_BODY_BYTES: Final = 64 << 20
-MAX_ADDRESS_BYTES: Final = 107
-"""What the kernel takes; to a longer path the way leads through /proc."""
 MAX_CONNECTIONS: Final = 8
 """Served at the same time; others wait in the kernel's queue."""
 QUEUE_LENGTH: Final = 64
@@ -70,11 +67,7 @@ class _Listener:
         self._path = path
         self._connections: set[_Connection] = set()
         self._accepting = False
-        self._folder: int | None = None
         self.address = str(path)
-        if len(os.fsencode(path)) > MAX_ADDRESS_BYTES:
-            self._folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-            self.address = f"/proc/{os.getpid()}/fd/{self._folder}/{path.name}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._socket.bind(self.address)
@@ -90,8 +83,6 @@ class _Listener:
         self._pause()
         self._socket.close()
         self._path.unlink(missing_ok=True)
-        if self._folder is not None:
-            os.close(self._folder)
         for connection in list(self._connections):
             connection.close()
 

@@ -1,24 +1,23 @@
-"""One request from the queue to its finish: its events, its input, its clock, how it ends."""
+"""One request from the queue to its finish: its events, its clock, how it ends."""
 
-import asyncio
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Protocol, assert_never
 
 from kernel_runner.errors import (
     NEVER_RAN,
-    InputFull,
     NoProgram,
-    NoPrompt,
     NoSignal,
     NotNow,
     Reason,
     TaskError,
 )
 from kernel_runner.lane import Session
-from kernel_runner.limits import WallClock
+from kernel_runner.launcher import Exit, TreeEnd
+from kernel_runner.limit_words import REASONS, sentence, size
+from kernel_runner.limits import OutputCut, WallClock
 from kernel_runner.messages import events
 from kernel_runner.messages.commands import (
     ProgramCommand,
@@ -26,8 +25,8 @@ from kernel_runner.messages.commands import (
     Resize,
     SendSignal,
 )
-from kernel_runner.messages.options import TaskOptions
-from kernel_runner.streams import MAX_INPUT_BYTES, InputSide
+from kernel_runner.messages.options import Limits, TaskOptions
+from kernel_runner.task_input import TaskInput
 
 
 class Activity(Protocol):
@@ -61,12 +60,24 @@ class Interrupted(TaskError):
 
 
 class Task:
-    """The mutable state of one queued command."""
+    """The mutable state of one queued command.
 
-    def __init__(self, command: QueuedCommand, identity: str, session: Session) -> None:
+    Args:
+        limits: those that hold for it; None: those of its options.
+    """
+
+    def __init__(
+        self,
+        command: QueuedCommand,
+        identity: str,
+        session: Session,
+        limits: Limits | None = None,
+    ) -> None:
         self.command = command
         self.identity = identity
         self.session = session
+        self.limits = command.options.limits if limits is None else limits
+        self.limits_hit: list[str] = []
         self.end_reason: Reason | None = None
         self.message: str | None = None
         self.signal: int | None = None
@@ -81,6 +92,9 @@ class Task:
         self._missed: list[Callable[[Activity], None]] = []
         self._clock: WallClock | None = None
         self._input: TaskInput | None = None
+        most = self.limits.output_bytes
+        self._cut = OutputCut(most) if most is not None else None
+        self._has_ended = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -96,14 +110,14 @@ class Task:
         return self._clock
 
     @property
-    def input(self) -> "TaskInput":
+    def input(self) -> TaskInput:
         if self._input is None:
             self._input = TaskInput(self)
         return self._input
 
     def start(self) -> None:
         """The task has left the queue: its clock runs."""
-        self._clock = WallClock(self.options.limits.wall_s, self._expire)
+        self._clock = WallClock(self.limits.wall_s, lambda: self.pass_limit("wall_s"))
         self.post(events.Started())
 
     def post(self, event: events.AnyEvent) -> None:
@@ -127,7 +141,17 @@ class Task:
     def output(self, stream: events.StreamName, data: bytes) -> None:
         """Send a piece of output; whoever has more should look at `session.full` first."""
         self.output_bytes += len(data)
-        self.post(events.Output(stream, data))
+        if self._cut is None:
+            self.post(events.Output(stream, data))
+            return
+        for piece in self._cut.feed(stream, data):
+            self.post(events.Output(*piece))
+        most = self.limits.output_bytes
+        if most is not None and self.output_bytes > most and not self._has_ended:
+            if self.limits.on_output_limit == "drop":
+                self.note_limit("output_bytes")
+            else:
+                self.pass_limit("output_bytes")
 
     def begin(self, activity: Activity) -> None:
         """The task is busy with this now; what was to end it before reaches it at once."""
@@ -178,121 +202,61 @@ class Task:
         self.cpu_seconds += cpu_seconds
         self.max_rss_bytes = max(self.max_rss_bytes, max_rss_bytes)
 
+    def pass_limit(self, name: str) -> None:
+        """It went beyond this limit, so it is to end."""
+        if self.end_reason is None and not self._has_ended:
+            self.end_reason = REASONS[name]
+            self.message = self.message or sentence(name, getattr(self.limits, name))
+            self.reach(lambda activity: activity.stop_for_limit())
+
+    def note_limit(self, name: str) -> None:
+        """It went beyond this limit, and goes on."""
+        if name not in self.limits_hit:
+            self.limits_hit.append(name)
+
+    def add_program(self, exited: Exit | None, end: TreeEnd | None) -> None:
+        """A program of it has ended, as far as is known."""
+        if end is not None:
+            self.add_usage(end.cpu_seconds, end.max_rss_bytes)
+            for name in end.refused:
+                self.note_limit(name)
+        if exited is not None:
+            self.signal, self.exit_code = exited.signal, exited.exit_code
+            if exited.signal == signal.SIGXFSZ and self.limits.file_bytes is not None:
+                self.note_limit("file_bytes")
+
     def stop(self) -> events.Usage:
         """The task has ended; what it took."""
         self.clock.stop()
+        self._has_ended = True
         if self._input is not None:
             self._input.drop_early()
         return events.Usage(
             wall_s=round(self.clock.elapsed_seconds, 6),
-            cpu_s=self.cpu_seconds,
+            cpu_s=round(self.cpu_seconds, 6),
             max_rss_bytes=self.max_rss_bytes,
             output_bytes=self.output_bytes,
+            dropped_bytes=self._send_tail(),
         )
 
-    def _expire(self) -> None:
-        self.end_reason = self.end_reason or "timeout"
-        self.message = self.message or f"it ran longer than {self.options.limits.wall_s:g} s"
-        self.reach(lambda activity: activity.stop_for_limit())
-
-
-class TaskInput:
-    """Who may feed the task, and when: its `stdin` option."""
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._side: InputSide | None = None
-        self._resume_clock: Callable[[], None] | None = None
-        self._early: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._ended = False
-        self.fed = asyncio.Event()
-        """Set whenever input came: whoever waited for it goes on."""
+    def _send_tail(self) -> int:
+        """Send what is kept of too much output; how many bytes before it are not sent."""
+        if self._cut is None:
+            return 0
+        tail, dropped = self._cut.end(), self._cut.dropped_bytes
+        if dropped:
+            text = f"{dropped} bytes of output ({size(dropped)}) were left out here"
+            now = events.local_time(time.time())
+            self.post(events.Log("warning", now, __name__, text))
+        for piece in tail:
+            self.post(events.Output(*piece))
+        return dropped
 
     @property
-    def prompt_open(self) -> bool:
-        """Whether the client was asked for input and has not sent any yet."""
-        return self._resume_clock is not None
-
-    def connect(self, side: InputSide) -> None:
-        """A program takes input from now on."""
-        self._side = side
-        options = self._task.options
-        if options.stdin_bytes is not None:
-            side.feed(options.stdin_bytes)
-        for data, taken in self._early:
-            side.feed(data).add_done_callback(partial(_resolve, taken))
-        self._early.clear()
-        if self._ended or not self._takes_input:
-            side.end()
-
-    def disconnect(self) -> None:
-        """The program has ended; a prompt of its has, too."""
-        self._side = None
-        self.close_prompt()
-
-    def open_prompt(self, *, certain: bool, is_password: bool) -> None:
-        """The program waits for input and there is none: ask the client, off the clock."""
-        if self.prompt_open or self._side is None:
-            return
-        if self._ended or not self._takes_input:
-            self._side.end()
-            return
-        self._resume_clock = self._task.clock.pause()
-        self._task.post(events.WaitingInput(is_password, certain))
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether the program reads keys itself, Ctrl-C among them."""
-        return self._side is not None and self._side.is_raw()
-
-    def close_prompt(self) -> None:
-        if self._resume_clock is not None:
-            resume, self._resume_clock = self._resume_clock, None
-            resume()
-
-    def feed(self, data: bytes) -> asyncio.Future[None]:
-        """Give input to the program; done when the kernel took it.
-
-        Raises:
-            NoPrompt: nothing waits for input, and this task does not take it before.
-            InputFull: too much waits already.
-        """
-        self._check_welcome()
-        self.close_prompt()
-        self.fed.set()
-        if self._side is not None:
-            return self._side.feed(data)
-        waiting = sum(len(piece) for piece, _ in self._early)
-        if waiting and waiting + len(data) > MAX_INPUT_BYTES:
-            raise InputFull(f"{waiting} bytes of input wait already; send on after an ok")
-        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._early.append((data, taken))
-        return taken
-
-    def end(self) -> None:
-        """End the input; raises `NoPrompt` as `feed` does."""
-        self._check_welcome()
-        self.close_prompt()
-        self.fed.set()
-        self._ended = self._task.options.stdin == "stream"
-        if self._side is not None:
-            self._side.end()
-
-    def drop_early(self) -> None:
-        """The task has ended: what no program took will be taken by none."""
-        for _, taken in self._early:
-            _resolve(taken, None)
-        self._early.clear()
-
-    def _check_welcome(self) -> None:
-        if not self._takes_input:
-            raise NoPrompt("this task was given its input with the request")
-        if self._task.options.stdin == "prompt" and not self.prompt_open:
-            raise NoPrompt("no program waits for input; it was not kept for a later prompt")
-
-    @property
-    def _takes_input(self) -> bool:
-        return self._task.options.stdin != "none" and self._task.options.stdin_bytes is None
+    def limits_message(self) -> str | None:
+        """Of the limits that were hit while it went on, a sentence."""
+        known = [sentence(name, getattr(self.limits, name)) for name in self.limits_hit]
+        return "; ".join(known) or None
 
 
 def _call_of(command: ProgramCommand) -> Callable[[Controls], None]:
@@ -311,8 +275,3 @@ def _signal_of(name: str) -> signal.Signals:
         return signal.Signals["SIG" + name.upper().removeprefix("SIG")]
     except KeyError:
         raise NoSignal(name) from None
-
-
-def _resolve(taken: asyncio.Future[None], _: object) -> None:
-    if not taken.done():
-        taken.set_result(None)

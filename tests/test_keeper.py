@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 
 from tests.guarding import FAILURE_SECONDS, Pipe, ends, guardian, output_of, spawn, watch
@@ -58,7 +59,7 @@ def test_background_processes_are_reported_swept_and_named(
         child_end = watch(child)
         exited = program.hear()
         program.say("sweep")
-        _, names, _, _ = program.hear()
+        _, names, *_ = program.hear()
 
     assert exited == ("exited", 0, True)
     assert names in ([f"sleep ({child})"], [f"sh ({child})"])
@@ -98,7 +99,7 @@ def test_a_daemon_belongs_to_its_program_and_is_swept(control: socket.socket, pi
         (daemon,) = pipe.pids(1)
         daemon_end = watch(daemon)
         program.say("sweep")
-        _, names, _, _ = program.hear_until("ended")
+        _, names, *_ = program.hear_until("ended")
         other.started()
         other.say("signal", signal.SIGTERM, "program")
 
@@ -123,7 +124,7 @@ def test_usage_includes_children(control: socket.socket) -> None:
 
     _, _, ended = output_of(control, [sys.executable, "-c", script])
 
-    _, _, cpu_seconds, max_rss_bytes = ended
+    _, _, cpu_seconds, max_rss_bytes, _ = ended
     assert 0.3 <= cpu_seconds < FAILURE_SECONDS
     assert 80_000_000 <= max_rss_bytes < 500_000_000
 
@@ -220,3 +221,20 @@ def test_the_guardian_ends_everything_at_the_end_of_its_control_socket(pipe: Pip
 
     with program:
         assert all(map(ends, pidfds))
+
+
+def test_a_keeper_leaves_in_silence_when_its_guardian_left_without_reading_its_answer() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.send(b"free")
+    ours.close()
+    words = "import socket, sys; from kernel_runner.keeper import serve_orders;"
+    words += " serve_orders(socket.socket(fileno=int(sys.argv[1])), [])"
+
+    with theirs:
+        done = subprocess.run(
+            [sys.executable, "-c", words, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+        )
+
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -3,10 +3,10 @@
 import asyncio
 import time
 
-from kernel_runner.journal import Spool
 from kernel_runner.lane import at_once
 from kernel_runner.messages import events
 from kernel_runner.outbox import IDLE_SECONDS, KEPT_SECONDS, Outbox
+from kernel_runner.spool import Spool
 from tests.reader import Reader, stdout
 
 FAILURE_SECONDS = 10.0

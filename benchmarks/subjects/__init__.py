@@ -12,6 +12,7 @@ from benchmarks.subjects import (
     idle,
     interrupt,
     jail,
+    journal,
     lines,
     query,
     queue,
@@ -25,6 +26,7 @@ Subject: TypeAlias = Callable[[Effort], Awaitable[Sequence[Row]]]
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "query": query.measure,
     "lines": lines.measure,
+    "journal": journal.measure,
     "start": start.measure,
     "interrupt": interrupt.measure,
     "queue": queue.measure,

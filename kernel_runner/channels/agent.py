@@ -7,6 +7,7 @@ import msgspec
 import zmq
 
 from kernel_runner.channels import Receiver
+from kernel_runner.channels.admission import Admission
 from kernel_runner.channels.binding import bind
 from kernel_runner.channels.gate import Gate
 from kernel_runner.errors import BodyTooLarge, ProtocolError
@@ -14,6 +15,7 @@ from kernel_runner.messages import commands
 from kernel_runner.messages.agent_wire import Frames, encode_event, op_of, parse_command
 from kernel_runner.messages.options import TaskOptions
 from kernel_runner.messages.request import BadRequest, Envelope, Request
+from kernel_runner.supervision import attempt_now
 from kernel_runner.zsocket import KEEPALIVE, ZSocket
 
 # What ZeroMQ and the kernel hold for a reader is lost when the reader goes, so they hold little.
@@ -28,12 +30,13 @@ class AgentChannel:
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        commands_at: str,
-        events_at: str,
+        admission: Admission,
+        addresses: tuple[str, str],
         max_body_bytes: int,
     ) -> None:
         self._context = context
-        self._addresses = (commands_at, events_at)
+        self._admission = admission
+        self._addresses = addresses
         self._max_body_bytes = max_body_bytes
         self._runs = RunNames()
         self._ids = itertools.count(1)
@@ -52,6 +55,7 @@ class AgentChannel:
         self._events_out = events_out
         self._gate = Gate(
             events_out.socket,
+            self._admission,
             on_arrival=lambda: receiver.attach(self),
             on_departure=lambda: receiver.detach(self),
         )
@@ -71,7 +75,7 @@ class AgentChannel:
         return frames is None or self._events_out.send(frames)
 
     def _receive(self, frames: Frames) -> None:
-        self._receiver.receive(self._read(frames))
+        attempt_now(lambda: self._receiver.receive(self._read(frames)), "a message")
 
     def _read(self, frames: Frames) -> Request | BadRequest:
         identity = f"agent-{next(self._ids)}"

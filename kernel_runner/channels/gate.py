@@ -8,15 +8,15 @@ libzmq tries again by itself when that takes longer than the handshake may.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, cast
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from kernel_runner.zsocket import Unreachable, ZSocket
+from kernel_runner.channels.admission import Admission, Caller
+from kernel_runner.zsocket import ZSocket
 
-ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"
+DOMAIN: Final = "events"
 _FAILURES: Final = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 _EVENTS: Final = (
     zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | _FAILURES
@@ -29,19 +29,21 @@ EMPTY_SECONDS: Final = 1.0
 
 
 class Gate:
-    """Watches `socket` and answers the ZAP requests; the context has no other ZAP handler."""
+    """Watches `socket`, and lets in who comes to it."""
 
     def __init__(
         self,
         socket: zmq.Socket[bytes],
+        admission: Admission,
         *,
         on_arrival: Callable[[], None],
         on_departure: Callable[[], None],
     ) -> None:
-        socket.zap_domain = b"kernel-runner"
+        socket.zap_domain = DOMAIN.encode()
+        self._admission = admission
         self._on_arrival = on_arrival
         self._on_departure = on_departure
-        self._asking: deque[list[bytes]] = deque()
+        self._asking: deque[Caller] = deque()
         self._is_taken = False  # somebody is inside, or was admitted and is on his way
         self._connections: set[int] = set()
         self._maybe_inside: set[int] = set()  # one of these is
@@ -50,19 +52,17 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._empty_by = 0.0
         self._socket = socket
-        door = socket.context.socket(zmq.ROUTER)
-        door.bind(ZAP_ENDPOINT)
-        self._door = ZSocket(door, on_frames=self._ask, options={zmq.ROUTER_MANDATORY: 1})
+        admission.ask_at(DOMAIN, self._ask)
         self._monitor = ZSocket(socket.get_monitor_socket(_EVENTS), on_frames=self._watch)
 
     def close(self) -> None:
         self._stop_waiting()
+        self._admission.forget(DOMAIN)
         self._socket.disable_monitor()
         self._monitor.close()
-        self._door.close()
 
-    def _ask(self, request: list[bytes]) -> None:
-        self._asking.append(request)
+    def _ask(self, caller: Caller) -> None:
+        self._asking.append(caller)
         self._admit_next()
 
     def _admit_next(self) -> None:
@@ -73,9 +73,7 @@ class Gate:
             self._timer = self._loop.call_later(LOOK_SECONDS, self._admit_next)
             return
         while self._asking and not self._is_taken:
-            sender, delimiter, version, request_id, *_ = self._asking.popleft()
-            with suppress(Unreachable):  # he has given up
-                self._door.send([sender, delimiter, version, request_id, b"200", b"OK", b"", b""])
+            if self._asking.popleft().admit():
                 self._is_taken = True
                 # one who gave up a moment before is never heard of again
                 self._timer = self._loop.call_later(ARRIVAL_SECONDS, self._give_up)

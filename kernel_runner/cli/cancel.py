@@ -4,6 +4,7 @@ import argparse
 from typing import Final
 
 from kernel_runner.cli import output, remote
+from kernel_runner.cli.key_option import key_file_of
 from kernel_runner.errors import UsageError
 from kernel_runner.messages.commands import Cancel
 from kernel_runner.messages.events import Ok
@@ -31,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.address is None and "://" in options.id:
         raise UsageError(f"which request? its ID goes behind the address {options.id}")
-    remote.ask(remote.address_of(options), Cancel(options.id), Ok)
+    address, key_file = remote.address_of(options), key_file_of(options)
+    remote.ask(address, Cancel(options.id), Ok, key_file=key_file)
     if options.json:
         output.show_json({"cancelled": options.id})
     else:

@@ -4,6 +4,7 @@ import argparse
 from typing import Final
 
 from kernel_runner.cli import remote, repl
+from kernel_runner.cli.key_option import key_file_of
 from kernel_runner.messages.commands import GetStatus
 from kernel_runner.messages.events import Status
 
@@ -26,8 +27,9 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         RunnerUnreachable: nobody answers there.
     """
-    address = remote.address_of(options)
-    remote.ask(address, GetStatus(), Status)  # a dead address is told at once
+    address, key_file = remote.address_of(options), key_file_of(options)
+    remote.ask(address, GetStatus(), Status, key_file=key_file)  # a dead address is told at once
     words = argparse.ArgumentParser()
     repl.add_arguments(words)
-    return repl.run(words.parse_args([f"--connect={address}"]))
+    key = [] if key_file is None else [f"--key={key_file}"]
+    return repl.run(words.parse_args([f"--connect={address}", *key]))

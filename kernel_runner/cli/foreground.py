@@ -79,8 +79,11 @@ class Foreground:
         self.status = StatusLine(self._outlets[2].write if self.is_seen else lambda data: None)
 
     @contextmanager
-    def attached(self) -> Iterator[None]:
+    def attached(self, *, is_last: bool = False) -> Iterator[None]:
         """Keys and signals reach the program inside the block.
+
+        Args:
+            is_last: we end with the block: Ctrl-C no longer changes how the program has ended.
 
         Raises:
             Ended: a signal told us to end; whatever was awaited in the block is cancelled.
@@ -111,6 +114,8 @@ class Foreground:
             self._detach_keys()
             for number in heard:
                 self._loop.remove_signal_handler(number)
+            if is_last:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     async def follow(
         self, reply: Reply, *, stdout_fd: int = 1, takes_input: bool = False

@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from kernel_runner import config
-from kernel_runner.base import BaseRunner, Host
+from kernel_runner.base import BaseRunner
 from kernel_runner.channels.local import LocalChannel
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.embedded import serving
+from kernel_runner.host import Host
 from kernel_runner.launcher import Launcher
 from kernel_runner.messages.commands import Command
 from kernel_runner.messages.session_wire import Received

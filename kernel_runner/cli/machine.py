@@ -16,6 +16,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from kernel_runner import cgroup
+
 State = Literal["ok", "warn", "missing"]
 
 OLDEST_KERNEL: Final = (5, 4)
@@ -71,7 +73,7 @@ def _version() -> Check:
 
 def _cgroups() -> Check:
     folder = _cgroup()
-    hint = "whole trees are killed one by one, limits are per process; delegate a cgroup v2 to us"
+    hint = "programs are watched to keep their limits; for exact ones delegate a cgroup v2 to us"
     if folder is None:
         return Check("kernel", "cgroup v2", "warn", "not mounted", hint)
     writable = os.access(folder / "cgroup.procs", os.W_OK) and os.access(folder, os.W_OK)
@@ -87,14 +89,8 @@ def _cgroups() -> Check:
 
 def _cgroup() -> Path | None:
     """The folder of our cgroup v2, where that is mounted."""
-    for line in _read("/proc/self/mountinfo").splitlines():
-        left, _, right = line.partition(" - ")
-        if right.startswith("cgroup2 "):
-            own = [one for one in _read("/proc/self/cgroup").splitlines() if one.startswith("0::")]
-            path = own[0].removeprefix("0::/") if own else ""
-            mount = Path(left.split()[4])
-            return mount / path if (mount / path).is_dir() else mount
-    return None
+    folder = cgroup.own_folder()
+    return Path(folder) if folder is not None else None
 
 
 def _landlock_abi() -> int:

@@ -25,7 +25,7 @@ class Program(msgspec.Struct, frozen=True):
     sources: tuple[str, ...]
     code: bytes | None
     args: tuple[str, ...]
-    wall_s: float | None
+    limits: Limits
     runtime_path: Path | None
 
 
@@ -48,7 +48,7 @@ async def build_and_execute(
         stdin="stream",
         tty=terminal or False,
         args=program.args,
-        limits=Limits(wall_s=program.wall_s),
+        limits=program.limits,
     )
     steps = [
         kernel.send(commands.Build("*", build)),

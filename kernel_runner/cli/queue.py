@@ -4,6 +4,7 @@ import argparse
 from typing import Final
 
 from kernel_runner.cli import output, remote
+from kernel_runner.cli.key_option import key_file_of
 from kernel_runner.messages.commands import ListQueue
 from kernel_runner.messages.events import QueueListing
 
@@ -22,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show it; the exit code."""
-    listing = remote.ask(remote.address_of(options), ListQueue(), QueueListing)
+    address, key_file = remote.address_of(options), key_file_of(options)
+    listing = remote.ask(address, ListQueue(), QueueListing, key_file=key_file)
     if options.json:
         output.show_json(listing)
         return 0

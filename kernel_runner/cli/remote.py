@@ -10,16 +10,17 @@ import os
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
-from kernel_runner import __version__
+from kernel_runner import __version__, addresses
 from kernel_runner.cli import output
+from kernel_runner.cli.key_option import add_key
 from kernel_runner.client.errors import ClientError, RequestRefused, RunnerUnreachable
 from kernel_runner.client.socket import ClientSocket
 from kernel_runner.errors import UsageError
+from kernel_runner.keys import read_client
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.session_wire import Received
 
 ANSWER_SECONDS: Final = 2.0
-DEFAULT_ADDRESS: Final = "tcp://127.0.0.1:2010"
 ADDRESS_VARIABLE: Final = "KERNEL_RUNNER_ADDRESS"
 FILE_VARIABLE: Final = "KERNEL_RUNNER_ADDRESS_FILE"
 
@@ -34,11 +35,13 @@ def add_address(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         metavar="ADDRESS",
         help="of the session dialect, as `serve` prints it: tcp://HOST:PORT, PORT or ipc://PATH; "
-        f"without it --address-file, {ADDRESS_VARIABLE}, {FILE_VARIABLE} or {DEFAULT_ADDRESS}",
+        f"without it --address-file, {ADDRESS_VARIABLE}, {FILE_VARIABLE} or the default of "
+        "`serve`",
     )
     parser.add_argument(
         "--address-file", metavar="FILE", help="the file that `serve --address-file` writes"
     )
+    add_key(parser)
 
 
 def address_of(options: argparse.Namespace) -> str:
@@ -57,7 +60,7 @@ def address_of(options: argparse.Namespace) -> str:
         return in_full(address)
     if file := os.environ.get(FILE_VARIABLE):
         return _read_address(file)
-    return DEFAULT_ADDRESS
+    return addresses.private_session(os.environ)
 
 
 def in_full(address: str) -> str:
@@ -79,21 +82,28 @@ def _read_address(file: str) -> str:
     return address
 
 
-def ask(address: str, command: commands.Command, kind: type[Answer]) -> Answer:
+def ask(
+    address: str, command: commands.Command, kind: type[Answer], *, key_file: Path | None
+) -> Answer:
     """The answer of the runner at an address.
 
     Raises:
+        BadKey: the key file cannot be used.
+        KeyRefused: the runner lets nobody in with it, or without one.
         RunnerUnreachable: nobody answers in time.
         IncompatibleRunner: what answers cannot be understood.
         BadAddress: what was given is no address.
         RequestRefused: the runner would not do it.
     """
-    return asyncio.run(_ask(address, command, kind))
+    return asyncio.run(_ask(address, command, kind, key_file))
 
 
-async def _ask(address: str, command: commands.Command, kind: type[Answer]) -> Answer:
+async def _ask(
+    address: str, command: commands.Command, kind: type[Answer], key_file: Path | None
+) -> Answer:
     heard: Heard = asyncio.Queue()
-    socket = ClientSocket(address, heard.put_nowait, on_error=heard.put_nowait)
+    keys = None if key_file is None else read_client(key_file)
+    socket = ClientSocket(address, heard.put_nowait, on_error=heard.put_nowait, keys=keys)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             socket.send(commands.GetStatus(), "version")

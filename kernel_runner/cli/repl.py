@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kernel_runner import __version__, langs
+from kernel_runner.cli.key_option import add_key, key_file_of
 from kernel_runner.cli.remote import in_full
 from kernel_runner.cli.repl_cell import Cell, RunnerSilent
 from kernel_runner.cli.repl_commands import CommandError, Commands, Quit, Restart, is_command
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("language", nargs="?", metavar="LANG", help="such as python, c or shell")
     parser.add_argument("--connect", metavar="ADDRESS", help="use a runner that is there")
+    add_key(parser)
     parser.add_argument(
         "--work-dir", metavar="FOLDER", type=Path, help="where the files are (the current folder)"
     )
@@ -75,6 +77,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
+    if options.connect is None and options.key is not None:
+        raise ConfigError(["--key: only for a runner that is there, with --connect"])
     if options.connect is None:
         options.language = langs.load(options.language or "").name
     elif options.work_dir is not None:
@@ -148,7 +152,7 @@ class Session:
 
     def _kernel(self) -> AbstractAsyncContextManager[Kernel]:
         if self._options.connect is not None:
-            return connect(in_full(self._options.connect))
+            return connect(in_full(self._options.connect), key_file=key_file_of(self._options))
         return launch(self._options.language, work_dir=(self._options.work_dir or Path()).resolve())
 
     def _check_language(self, kernel: Kernel) -> None:

@@ -88,7 +88,7 @@ class Commands:
     async def upload(self, file: str, name: str = "") -> None:
         """Send a file into the work directory."""
         source = Path(file).expanduser()
-        await self._kernel.upload(name or source.name, source.read_bytes())
+        await self._kernel.upload(name or source.name, source)
         await self._screen.tell(f"uploaded {name or source.name}")
 
     async def download(self, name: str, file: str = "") -> None:
@@ -96,9 +96,7 @@ class Commands:
         target = Path(file or Path(name).name).expanduser()
         if target.exists():
             raise CommandError(f"{target} is here already; name another one after it")
-        data = await self._kernel.download(name)
-        with target.open("xb") as opened:
-            opened.write(data)
+        await self._kernel.download_to(name, target)
         await self._screen.tell(f"saved as {target}")
 
     async def files(self, folder: str = ".") -> None:

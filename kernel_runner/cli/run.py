@@ -5,13 +5,15 @@ import gc
 import os
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kernel_runner import guardian, langs
+from kernel_runner import guardian, langs, limit_words
 from kernel_runner.cli import FOR_PROGRAM
+from kernel_runner.cli.key_option import add_key, key_file_of
 from kernel_runner.errors import UsageError
+from kernel_runner.messages.options import Limits
 
 if TYPE_CHECKING:
     from kernel_runner.base import BaseRunner
@@ -24,10 +26,21 @@ examples:
   echo 5 | kernel-runner run square.c
   kernel-runner run --lang python -c 'print(6 * 7)'
   kernel-runner run --wall 10 slow.py
+  kernel-runner run --cpu 2 --memory 256M --output 1M hello.py
   kernel-runner run --watch page.py
   kernel-runner run --connect tcp://127.0.0.1:2010 main.py data.csv
 """
 STANDARD_INPUT: Final = "-"
+LIMITS: Final = (
+    ("wall", "SECONDS", "end the program after this long"),
+    ("cpu", "SECONDS", "end it when it has used so much processor time"),
+    ("memory", "SIZE", "end it when it uses more memory"),
+    ("output", "SIZE", "end it when it writes more output; head and tail are shown"),
+    ("on-output-limit", "end|drop", "drop: let it go on, and leave out what is between"),
+    ("processes", "N", "how many processes and threads it may have"),
+    ("file-size", "SIZE", "the largest file that it may make"),
+    ("open-files", "N", "how many files it may have open"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-w", "--watch", action="store_true", help="run it again whenever a source changes"
     )
-    parser.add_argument(
-        "--wall", type=_seconds, metavar="SECONDS", help="end the program after this long"
-    )
+    limits = parser.add_argument_group("limits of the program, sizes as 65536, 64K, 256M or 2G")
+    for word, value, text in LIMITS:
+        limits.add_argument(f"--{word}", type=_limit(word), metavar=value, help=text)
     parser.add_argument(
         "--connect", metavar="ADDRESS", help="send it to the runner there, and run it in its folder"
     )
+    add_key(parser)
     parser.add_argument(
         "--runtime-path", type=Path, metavar="FILE", help="the interpreter or compiler"
     )
@@ -73,7 +87,8 @@ def run(options: argparse.Namespace) -> int:
         from kernel_runner.cli.remote import in_full
         from kernel_runner.cli.run_remote import run_there
 
-        exit_code = run_there(_program(options, language), in_full(options.connect), options.files)
+        program, key_file = _program(options, language), key_file_of(options)
+        exit_code = run_there(program, in_full(options.connect), options.files, key_file)
     os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
 
 
@@ -89,7 +104,7 @@ def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Prog
         sources=tuple(sources or options.files),
         code=code,
         args=tuple(options.rest),
-        wall_s=options.wall,
+        limits=_limits_of(options),
         runtime_path=options.runtime_path,
     )
 
@@ -99,6 +114,8 @@ def _check_sources(options: argparse.Namespace) -> None:
     files = options.files
     if options.connect is not None and (options.watch or options.runtime_path):
         raise UsageError("--watch and --runtime-path are for programs that run here")
+    if options.connect is None and options.key is not None:
+        raise UsageError("--key is for a runner that is there, with --connect")
     if options.watch and (STANDARD_INPUT in files or options.code is not None):
         raise UsageError("--watch is for files: code and standard input do not change")
     if options.watch:
@@ -130,11 +147,21 @@ def _problem_of(file: Path, *, is_main: bool) -> str | None:
     return "is empty: there is nothing to run" if is_empty and is_main else None
 
 
-def _seconds(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < (seconds := float(text)) < float("inf"):
-            return seconds
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+def _limit(word: str) -> Callable[[str], float | str]:
+    parse = limit_words.parser_of(limit_words.FIELDS[word])
+
+    def read(text: str) -> float | str:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
+
+
+def _limits_of(options: argparse.Namespace) -> Limits:
+    given = {word: getattr(options, word.replace("-", "_")) for word, _, _ in LIMITS}
+    return limit_words.parse({word: value for word, value in given.items() if value is not None})
 
 
 def _language(options: argparse.Namespace) -> "type[BaseRunner]":

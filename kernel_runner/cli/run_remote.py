@@ -16,25 +16,25 @@ from kernel_runner.errors import UsageError
 from kernel_runner.messages import commands
 
 
-def run_there(program: Program, address: str, files: Sequence[str]) -> int:
+def run_there(program: Program, address: str, files: Sequence[str], key_file: Path | None) -> int:
     """Send the files to the runner's work directory, build and execute them there.
 
     Args:
         files: the sources, and what else the program needs.
     """
     try:
-        return asyncio.run(_run(program, address, files))
+        return asyncio.run(_run(program, address, files, key_file))
     except Ended as ended:
         return ended.exit_code
 
 
-async def _run(program: Program, address: str, files: Sequence[str]) -> int:
-    async with connect(address, timeout_seconds=ANSWER_SECONDS) as kernel:
+async def _run(program: Program, address: str, files: Sequence[str], key_file: Path | None) -> int:
+    async with connect(address, key_file=key_file, timeout_seconds=ANSWER_SECONDS) as kernel:
         assert kernel.welcome is not None, "it has said hello"
         if (language := kernel.welcome.language) != program.language.name:
             raise UsageError(f"{address} runs {language}, and this is {program.language.name}")
         foreground = Foreground(kernel, terminal_of_program(), feeds_stdin=True)
-        with foreground.attached():
+        with foreground.attached(is_last=True):
             async with _sent(program, kernel, files, foreground.status) as sources:
                 return await build_and_execute(program, sources, kernel, foreground)
 

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from kernel_runner import addresses, langs, logs
 from kernel_runner import config as configuration
-from kernel_runner import langs, logs
-from kernel_runner.base import Host
 from kernel_runner.cli import COMMANDS, PROGRAM
 from kernel_runner.cli.command_line import reported
 from kernel_runner.config import Config
-from kernel_runner.errors import BrokenLanguage, ConfigError, UnknownLanguage
+from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
+from kernel_runner.host import Host
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
@@ -27,8 +27,10 @@ ADDRESS: Final = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
 OPTIONS: Final = (
     ("--in", "ADDRESS", f"commands of agents (2000): {ADDRESS}"),
     ("--out", "ADDRESS", f"events for agents (2001): {ADDRESS}"),
-    ("--session", "ADDRESS", f"the session dialect (2010): {ADDRESS}"),
-    ("--bind", "HOST", "the host of addresses given as a port (127.0.0.1)"),
+    ("--session", "ADDRESS", f"the session dialect (ipc in a private folder): {ADDRESS}"),
+    ("--server-key", "FILE", "a session wants keys: this is the runner's, made by `keygen`"),
+    ("--client-keys", "PATH", "a file or folder with the public keys of clients (*.pub)"),
+    ("--bind", "HOST", "the host of addresses given as a port (127.0.0.1); session at 2010"),
     ("--work-dir", "DIR", "where the user's files are (.)"),
     ("--runtime-path", "FILE", "the interpreter or compiler (the one on the PATH)"),
     ("--address-file", "FILE", "write the addresses there as JSON"),
@@ -37,13 +39,16 @@ OPTIONS: Final = (
     ("--max-pending-bytes", "N", "kept in memory for one session (8 MiB)"),
     ("--max-spool-bytes", "N", "kept on disk beyond that, for all (1 GiB, or 1/4 of what is free)"),
     ("--spool-dir", "DIR", "where that is (TMPDIR or /var/tmp, unless they are in memory)"),
+    ("--limits", "LIMITS", "what a request may use that says nothing, such as wall=60,memory=1G"),
+    ("--max-limits", "LIMITS", "the most that requests may ask for (no limit)"),
+    ("--cgroup", "DIR", "a cgroup v2 in which to make those of programs, or none (our own)"),
     ("--config", "FILE", "a TOML file with these options"),
 )
 """The options that have a value: name, what the value is, help."""
 
 SWITCHES: Final = {
     "--plaintext": "bind other hosts than loopback without keys",
-    "--debug": "log more, to standard error",
+    "--debug": "log more, to standard error; debuggers may attach, so may programs",
     "--until-eof": "end when standard input ends: when whoever started it is gone",
 }
 GENERAL: Final = ("--help", "--version")
@@ -51,12 +56,14 @@ GENERAL: Final = ("--help", "--version")
 EXAMPLES: Final = """\
 Each option is also an environment variable (KERNEL_RUNNER_WORK_DIR=...) and a key of the file that
 --config names (work-dir = '...').  Once it can be reached, the runner prints its addresses as one
-line of JSON.
+line of JSON.  LIMITS are of wall and cpu (seconds), memory, output and file-size (sizes such as
+256M), processes, open-files, and on-output-limit=drop; in the file they may be a table.
 
 examples:
   kernel-runner serve python --in 0 --out 0 --session 0
   kernel-runner serve shell --in none --out none --session ipc://kernel.session
   kernel-runner serve shell --in 0 --out 0 --session 0 --address-file kernel.json
+  kernel-runner serve shell --in 0 --out 0 --session 0 --limits wall=60,memory=512M
 """
 
 
@@ -146,7 +153,10 @@ def _advice_for(word: str) -> str | None:
 def _run(config: Config, control: socket.socket, stdin_fd: int | None) -> int:
     logs.to_stderr(logging.DEBUG if config.debug else logging.WARNING)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, control, stdin_fd))
+        try:
+            runner.run(_serve(config, control, stdin_fd))
+        except SystemExit as error:  # of a language, in a callback: nobody here means that
+            raise RunnerBroken("something in it called exit") from error
     return 0
 
 
@@ -161,16 +171,19 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -> None:
     scratch = configuration.make_scratch(os.environ)
-    launcher = Launcher(control)
+    launcher = Launcher(control, config.cgroup)
     launcher.remove_at_end(scratch)
+    if config.session_at == addresses.private_session(os.environ):
+        addresses.make_private(Path(config.session_at.removeprefix("ipc://")).parent)
     host = Host(launcher, Workspace(config.work_dir), scratch, config.env, config.runtime_path)
     runner = langs.load(config.language)(host)
     ready = asyncio.create_task(runner.init(), name="init")
     await asyncio.sleep(0)  # an interpreter starts while we load what channels need
 
     from kernel_runner.channels.zeromq import zeromq_channels
-    from kernel_runner.journal import Spool
+    from kernel_runner.limits import Allowance
     from kernel_runner.server import Server
+    from kernel_runner.spool import Spool
 
     with zeromq_channels(config) as channels:
         server = Server(
@@ -179,8 +192,10 @@ async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -
             ready=ready,
             announce=lambda addresses: _announce(config, launcher, addresses),
             max_queue_length=config.max_queue_length,
+            max_body_bytes=config.max_body_bytes,
             max_pending_bytes=config.max_pending_bytes,
             spool=Spool.of(config.spool_dir, config.max_spool_bytes),
+            allowance=Allowance(config.limits, config.max_limits),
         )
         stop = _stop_on_signals()
         if stdin_fd is not None:

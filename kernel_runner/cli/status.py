@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from kernel_runner.cli import output, remote
+from kernel_runner.cli.key_option import key_file_of
 from kernel_runner.messages.commands import GetStatus
 from kernel_runner.messages.events import Status
 
@@ -24,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show it; the exit code."""
-    status = remote.ask(remote.address_of(options), GetStatus(), Status)
+    address, key_file = remote.address_of(options), key_file_of(options)
+    status = remote.ask(address, GetStatus(), Status, key_file=key_file)
     if options.json:
         output.show_json(status)
     else:

@@ -31,11 +31,12 @@ from typing import TYPE_CHECKING
 
 from kernel_runner.client.errors import (
     BadAddress,
+    BadKey,
     ClientError,
     ConnectionCut,
-    FileTooLarge,
     IncompatibleRunner,
     KernelClosed,
+    KeyRefused,
     LocalFileError,
     ProgramFailed,
     RequestRefused,
@@ -45,6 +46,7 @@ from kernel_runner.client.errors import (
     RunnerReplaced,
     RunnerUnreachable,
     SessionTaken,
+    TransferBroken,
 )
 from kernel_runner.client.files import Progress
 from kernel_runner.client.kernel import Kernel
@@ -59,12 +61,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadAddress",
+    "BadKey",
     "ClientError",
     "ConnectionCut",
-    "FileTooLarge",
     "IncompatibleRunner",
     "Kernel",
     "KernelClosed",
+    "KeyRefused",
     "Limits",
     "LocalFileError",
     "ProgramFailed",
@@ -80,6 +83,7 @@ __all__ = [
     "RunnerUnreachable",
     "SessionTaken",
     "Terminal",
+    "TransferBroken",
     "connect",
     "events",
     "launch",

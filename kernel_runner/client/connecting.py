@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from kernel_runner.client.errors import (
@@ -12,6 +13,7 @@ from kernel_runner.client.errors import (
 )
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.client.socket import ClientSocket
+from kernel_runner.keys import read_client
 from kernel_runner.messages.session_wire import Received
 
 CONNECT_SECONDS: Final = 10.0
@@ -19,7 +21,11 @@ CONNECT_SECONDS: Final = 10.0
 
 @asynccontextmanager
 async def connect(
-    address: str, *, session: str | None = None, timeout_seconds: float = CONNECT_SECONDS
+    address: str,
+    *,
+    session: str | None = None,
+    key_file: Path | str | None = None,
+    timeout_seconds: float = CONNECT_SECONDS,
 ) -> AsyncIterator[Kernel]:
     """A kernel with a session of its own, or one that takes `session` over.
 
@@ -27,11 +33,14 @@ async def connect(
 
     Args:
         address: of the session dialect, as the runner prints it: ``tcp://127.0.0.1:2010``.
+        key_file: the client's, as `kernel-runner keygen` makes it, for a runner with keys.
         timeout_seconds: how long the runner may take to answer.
 
     Raises:
         BadAddress: the address cannot be one.
-        RunnerUnreachable: nobody answered in time.
+        BadKey: the key file cannot be used.
+        KeyRefused: the runner does not know our key, or one side has keys and the other none.
+        RunnerUnreachable: nobody answered in time, or the runner has not the key that we expect.
         IncompatibleRunner: what answers is of another version.
         RequestRefused: there is no such session.
 
@@ -45,6 +54,7 @@ async def connect(
         ```
     """
 
+    keys = None if key_file is None else read_client(Path(key_file))
     link: ClientSocket
 
     def open_link(on_event: Callable[[Received], None]) -> ClientSocket:
@@ -54,6 +64,7 @@ async def connect(
             on_event,
             on_cut=lambda: kernel.come_back(),
             on_error=lambda error: kernel.fail(error),
+            keys=keys,
         )
         return link
 

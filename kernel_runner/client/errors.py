@@ -4,6 +4,8 @@
 ClientError
 ├── RunnerNotStarted    the runner's process ended before it could be reached
 ├── BadAddress          no address that could be connected to
+├── BadKey              a key file that cannot be used
+├── KeyRefused          the runner does not know our key, or one side has keys and the other none
 ├── RunnerUnreachable   nobody answers at the address
 ├── IncompatibleRunner  what answers there speaks another version, or another protocol
 ├── RunnerDied          the runner's process ended while it was used
@@ -14,12 +16,12 @@ ClientError
 ├── RequestRefused      the runner would not carry out a request: `code`, `message` and `hint`
 ├── RequestWithdrawn    a run was cancelled before its files had arrived
 ├── LocalFileError      a file on this side could not be read or written
-├── FileTooLarge        a file is larger than a message may be
+├── TransferBroken      a file was changed while it was transferred
 └── ProgramFailed       `Result.check` of a program that did not end well
 ```
 """
 
-from kernel_runner.errors import ClientError, Reason
+from kernel_runner.errors import BadKey, ClientError, Reason
 
 STDERR_LINES = 10
 """How much of its standard error the text of a failed program has."""
@@ -34,6 +36,13 @@ class BadAddress(ClientError):
 
     def __init__(self, address: str) -> None:
         super().__init__(f"{address!r} is no address; write tcp://HOST:PORT or ipc://PATH")
+
+
+class KeyRefused(ClientError):
+    """The runner lets nobody in with the key that we have, or have not."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"the runner at {address} lets nobody in like this: {reason}")
 
 
 class RunnerUnreachable(ClientError):
@@ -122,15 +131,11 @@ class LocalFileError(ClientError):
         super().__init__(f"{path}: {reason}")
 
 
-class FileTooLarge(ClientError):
-    """A file goes in one message."""
+class TransferBroken(ClientError):
+    """What has arrived is not the file as it was when the transfer began."""
 
-    def __init__(self, path: str, size_bytes: int, max_bytes: int) -> None:
-        super().__init__(
-            f"{path} has {size_bytes:,} bytes and a file is sent in one message of at most "
-            f"{max_bytes:,}; split it, or start the runner with a larger --max-body-bytes and set "
-            "`kernel.max_upload_bytes` to it"
-        )
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}; try again when nobody writes to it")
 
 
 class ProgramFailed(ClientError):
@@ -159,11 +164,12 @@ class ProgramFailed(ClientError):
 
 __all__ = [
     "BadAddress",
+    "BadKey",
     "ClientError",
     "ConnectionCut",
-    "FileTooLarge",
     "IncompatibleRunner",
     "KernelClosed",
+    "KeyRefused",
     "LocalFileError",
     "ProgramFailed",
     "RequestRefused",
@@ -173,4 +179,5 @@ __all__ = [
     "RunnerReplaced",
     "RunnerUnreachable",
     "SessionTaken",
+    "TransferBroken",
 ]

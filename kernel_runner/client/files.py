@@ -1,13 +1,16 @@
 """Names with text, bytes or local paths in; the single files to send out, and files received."""
 
+import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import msgspec
 
-from kernel_runner.client.errors import FileTooLarge, LocalFileError
+from kernel_runner.client.errors import LocalFileError
 
 Content: TypeAlias = str | bytes | Path
 """Text, bytes, or a file or folder on this side."""
@@ -16,7 +19,7 @@ Files: TypeAlias = Mapping[str, Content]
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far a transfer is; `path` is the file that has just arrived."""
+    """How far a transfer is; `path` is the file of which something has just arrived."""
 
     path: str
     done_bytes: int
@@ -34,29 +37,25 @@ class Outgoing(msgspec.Struct, frozen=True):
     size_bytes: int
     executable: bool
 
-    def read(self) -> bytes:
-        """All of it; raises `LocalFileError`."""
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Its content to read; raises `LocalFileError`."""
         if isinstance(self.content, Path):
-            try:
-                return self.content.read_bytes()
-            except OSError as error:
-                raise LocalFileError(self.content, error.strerror or str(error)) from error
-        return self.content.encode() if isinstance(self.content, str) else self.content
+            with _reported(self.content), self.content.open("rb") as file:
+                yield file
+        else:
+            text = self.content.encode() if isinstance(self.content, str) else self.content
+            yield io.BytesIO(text)
 
 
-def outgoing(files: Files, max_bytes: int) -> list[Outgoing]:
+def outgoing(files: Files) -> list[Outgoing]:
     """Each single file, folders unfolded; links to files are followed, links to folders are not.
 
     Raises:
         LocalFileError: one cannot be read.
-        FileTooLarge: one does not fit into a message.
         TypeError: the content of one is nothing that can be sent.
     """
-    found = [file for path, content in files.items() for file in _unfold(path, content)]
-    for file in found:
-        if file.size_bytes > max_bytes:
-            raise FileTooLarge(file.path, file.size_bytes, max_bytes)
-    return found
+    return [file for path, content in files.items() for file in _unfold(path, content)]
 
 
 def _unfold(path: str, content: Content) -> Iterator[Outgoing]:
@@ -79,20 +78,88 @@ def _unfold(path: str, content: Content) -> Iterator[Outgoing]:
 
 
 def _local(path: str, local: Path) -> Outgoing:
-    try:
+    with _reported(local):
         status = local.stat()
-    except OSError as error:
-        raise LocalFileError(local, error.strerror or str(error)) from error
     if not local.is_file():
         raise LocalFileError(local, "neither a file nor a folder")
     return Outgoing(path, local, status.st_size, executable=bool(status.st_mode & 0o111))
 
 
-def save(local: Path, data: bytes) -> None:
-    """Write a file that was received, and the folders that lead to it; raises `LocalFileError`."""
+HASH_BYTES: Final = 4 << 20
+
+
+def digest_of(file: BinaryIO) -> str:
+    """The SHA-256 of a file from its beginning; it is read on from there."""
+    hashed = hashlib.sha256()
+    while data := file.read(HASH_BYTES):
+        hashed.update(data)
+    file.seek(0)
+    return hashed.hexdigest()
+
+
+class Incoming:
+    """A file that comes in pieces: into memory, or to a place on this side.
+
+    What was received of it before is gone on with, if it is the same content: until it is there as
+    a whole it has a hidden name beside the one that it will get.
+
+    Args:
+        digest: the SHA-256 of the whole.
+    """
+
+    def __init__(self, local: Path | None, digest: str) -> None:
+        self._local = local
+        self._digest = digest
+        self._hashed = hashlib.sha256()
+        self.size_bytes = 0
+        self._file: BinaryIO = io.BytesIO()
+        if local is not None:
+            name = hashlib.sha256(f"{local.name}\0{digest}".encode(errors="surrogateescape"))
+            self._part = local.with_name(f".kernel-runner-{name.hexdigest()[:16]}.part")
+            with _reported(local):
+                local.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._part.open("a+b")
+                self._read_on()
+
+    def _read_on(self) -> None:
+        self._file.seek(0)
+        while data := self._file.read(HASH_BYTES):
+            self._hashed.update(data)
+            self.size_bytes += len(data)
+
+    def append(self, data: bytes) -> None:
+        """The next piece; raises `LocalFileError`."""
+        with _reported(self._local):
+            self._file.write(data)
+            self._file.flush()
+        self._hashed.update(data)
+        self.size_bytes += len(data)
+
+    def finish(self) -> bool:
+        """Whether it has the digest; only then it gets its name.  Raises `LocalFileError`."""
+        is_whole = self._hashed.hexdigest() == self._digest
+        if self._local is not None:
+            with _reported(self._local):
+                if is_whole:
+                    self._part.replace(self._local)
+                else:
+                    self._part.unlink()
+        return is_whole
+
+    def content(self) -> bytes:
+        """All of it, when it came into memory."""
+        self._file.seek(0)
+        return self._file.read()
+
+    def close(self) -> None:
+        """Stop; what has come stays for the next time."""
+        self._file.close()
+
+
+@contextmanager
+def _reported(local: object) -> Iterator[None]:
     try:
-        local.parent.mkdir(parents=True, exist_ok=True)
-        local.write_bytes(data)
+        yield
     except OSError as error:
         raise LocalFileError(local, error.strerror or str(error)) from error
 

@@ -76,7 +76,6 @@ class Kernel(Transfers):
         Raises:
             ValueError: no step is left, or an option has a value that it cannot have.
             LocalFileError: a file on this side cannot be read.
-            FileTooLarge: a file does not fit into a message.
 
         Example:
             ```python
@@ -94,7 +93,7 @@ class Kernel(Transfers):
         steps = _steps({"clean": clean, "build": build, "exec": exec}, name, every, program)
         reply = Reply(tuple(steps), self.send, [*steps.values()][-1].op)
         if files:
-            sending = local_files.outgoing(files, self.max_upload_bytes)
+            sending = local_files.outgoing(files)
             preparing = self._spawn(self._prepare(sending, steps, reply), f"files of {name}")
             preparing.add_done_callback(lambda task: self._withdraw(reply, task))
             reply.preparing = preparing

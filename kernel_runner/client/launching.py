@@ -50,9 +50,11 @@ async def launch(
             print(result.stdout.strip())  # 2
         ```
     """
-    with tempfile.TemporaryDirectory(prefix="kernel-runner-client-") as folder:
-        own_work_dir = Path(folder, "work")
-        own_work_dir.mkdir()
+    with (
+        tempfile.TemporaryDirectory(prefix="kernel-runner-client-") as folder,
+        # not beside the socket: programs walk up from where they run
+        tempfile.TemporaryDirectory(prefix="kernel-runner-work-") as own_work_dir,
+    ):
         words = [str(python), "-m", "kernel_runner", language, "--until-eof"]
         words.append(f"--work-dir={work_dir or own_work_dir}")
         if runtime_path is not None:

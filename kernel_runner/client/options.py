@@ -7,8 +7,8 @@ import msgspec
 
 from kernel_runner.messages.options import Limits, StdinMode, TaskOptions, Terminal
 
-LimitValues: TypeAlias = Limits | Mapping[str, float]
-"""Limits, or their values by name: ``{"wall_s": 10}``."""
+LimitValues: TypeAlias = Limits | Mapping[str, float | str]
+"""Limits, or their values by name: ``{"wall_s": 10, "memory_bytes": 256 << 20}``."""
 Tty: TypeAlias = Literal[False] | tuple[int, int] | Terminal | None
 """A terminal for all streams as (rows, columns), or one as it is described, or False for pipes."""
 

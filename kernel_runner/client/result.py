@@ -25,6 +25,10 @@ class Result(msgspec.Struct, frozen=True):
         stderr: what it wrote to its standard error.
         output: both, in the order of arrival.
         media: what it displayed.
+        limits_hit: the limits that made calls fail or output be dropped, as far as is known.
+        files: what was made or changed in the work directory meanwhile, hidden files of the
+            runner left out; None when it is not known.
+        files_note: why `files` is not all, or not known.
         steps: of a run, the results of all its steps in their order.
 
     Example:
@@ -44,6 +48,9 @@ class Result(msgspec.Struct, frozen=True):
     stderr: str
     output: str
     media: tuple[events.Media, ...]
+    limits_hit: tuple[str, ...] = ()
+    files: tuple[str, ...] | None = None
+    files_note: str | None = None
     steps: tuple["Result", ...] = ()
 
     @property
@@ -154,4 +161,7 @@ def _result(
         stderr=stderr,
         output=text("stdout", "stderr") if stdout and stderr else stdout or stderr,
         media=tuple(media),
+        limits_hit=finish.limits_hit,
+        files=finish.files,
+        files_note=finish.files_note,
     )

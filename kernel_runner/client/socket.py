@@ -9,8 +9,9 @@ from typing import Final
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from kernel_runner.client.errors import BadAddress, ClientError, IncompatibleRunner
+from kernel_runner.client.errors import BadAddress, ClientError, IncompatibleRunner, KeyRefused
 from kernel_runner.errors import ProtocolError
+from kernel_runner.keys import ClientKeys
 from kernel_runner.messages.commands import Command
 from kernel_runner.messages.session_wire import Frames, Received, decode_event, encode_command
 from kernel_runner.zsocket import KEEPALIVE, ZSocket, end_context
@@ -19,7 +20,17 @@ RECONNECT: Final[Mapping[int, int]] = {zmq.RECONNECT_IVL: 10, zmq.RECONNECT_IVL_
 """In milliseconds, twice as long each time; by itself libzmq waits 100 from the first time on."""
 SETTLE_SECONDS: Final = 0.02
 """ZeroMQ tells of an end a moment before it hands over the last that was received."""
-WATCHED: Final = zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+FAILED_HANDSHAKES: Final = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH,
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+)
+WATCHED: Final = (
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_DISCONNECTED
+    | sum(FAILED_HANDSHAKES)
+)
 
 
 class ClientSocket:
@@ -33,7 +44,8 @@ class ClientSocket:
         on_event: called with each event, in the order of arrival.
         on_cut: called when a connection was lost, after all that the runner still said.  What was
             not sent is dropped; what is sent from then on goes to the next connection.
-        on_error: called when what arrives cannot be understood.
+        on_error: called when what arrives cannot be understood, or no key lets us in.
+        keys: what the client and the runner prove themselves with; None where there are no keys.
     """
 
     def __init__(
@@ -43,8 +55,10 @@ class ClientSocket:
         *,
         on_cut: Callable[[], None] = lambda: None,
         on_error: Callable[[ClientError], None] = lambda error: None,
+        keys: ClientKeys | None = None,
     ) -> None:
         self.address = address
+        self._keys = keys
         self.trouble = "nobody listens there"
         """Why there is no answer, as far as can be known."""
         self._on_event, self._on_cut, self._on_error = on_event, on_cut, on_error
@@ -89,7 +103,7 @@ class ClientSocket:
             self._context.socket(zmq.DEALER),
             on_frames=self._receive,
             on_writable=self._flush,
-            options={**KEEPALIVE, **RECONNECT},
+            options={**KEEPALIVE, **RECONNECT, **_protection(self._keys)},
         )
         monitor = self._socket.socket.get_monitor_socket(WATCHED)
         self._monitor = ZSocket(monitor, on_frames=self._watch)
@@ -124,9 +138,12 @@ class ClientSocket:
     # The connection ---------------------------------------------------------------------------
 
     def _watch(self, frames: list[bytes]) -> None:
-        match parse_monitor_message(frames)["event"]:
+        message = parse_monitor_message(frames)
+        match message["event"]:
             case zmq.EVENT_CONNECTED:
-                self.trouble = "what listens there does not answer as a runner's session does"
+                self.trouble = self._trouble_of_strangers()
+            case failure if failure in FAILED_HANDSHAKES:
+                self._fail_handshake(failure, message["value"])
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._works = True
                 self.trouble = "it is connected and does not answer"
@@ -134,6 +151,28 @@ class ClientSocket:
                 if self._works and self._settling is None and self._socket is not None:
                     self._socket.resume()  # what it still holds would be lost with it
                     self._settle_later()
+
+    def _trouble_of_strangers(self) -> str:
+        if self._keys is None:
+            return (
+                "what listens there does not answer as a runner's session does; "
+                "if it is one with keys, give it yours"
+            )
+        return (
+            "what listens there is not the runner whose key is in "
+            f"{self._keys.file}; it may have got new keys, or need none"
+        )
+
+    def _fail_handshake(self, event: int, value: int) -> None:
+        """What libzmq does not try again is told; the rest may be somebody's bad moment."""
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            file = self._keys.file if self._keys is not None else "no file"
+            reason = f"it does not know the key of {file}; its public key goes to --client-keys"
+            self._on_error(KeyRefused(self.address, reason))
+        elif value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+            has_keys = self._keys is not None
+            reason = "it has no keys, and we do" if has_keys else "it wants a key, and we gave none"
+            self._on_error(KeyRefused(self.address, reason))
 
     def _settle(self) -> None:
         if self._socket is not None and self._socket.has_unread:
@@ -147,6 +186,16 @@ class ClientSocket:
 
     def _settle_later(self) -> None:
         self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settle)
+
+
+def _protection(keys: ClientKeys | None) -> Mapping[int, bytes]:
+    if keys is None:
+        return {}
+    return {
+        zmq.CURVE_SERVERKEY: keys.server,
+        zmq.CURVE_PUBLICKEY: keys.public,
+        zmq.CURVE_SECRETKEY: keys.secret,
+    }
 
 
 AGENT_EVENT_OPTIONS: Final[Mapping[int, int]] = {zmq.RCVHWM: 64, **KEEPALIVE}

@@ -37,7 +37,11 @@ __all__ = ["Kernel", "Reply", "connect", "launch"]
 
 
 def connect(
-    address: str, *, session: str | None = None, timeout_seconds: float = CONNECT_SECONDS
+    address: str,
+    *,
+    session: str | None = None,
+    key_file: Path | str | None = None,
+    timeout_seconds: float = CONNECT_SECONDS,
 ) -> "Kernel":
     """A kernel at an address, as `kernel_runner.client.connect` gives it.
 
@@ -49,7 +53,11 @@ def connect(
             print(second.query("2 + 2").result().stdout.strip())  # 4
         ```
     """
-    return Kernel(lambda: client.connect(address, session=session, timeout_seconds=timeout_seconds))
+    return Kernel(
+        lambda: client.connect(
+            address, session=session, key_file=key_file, timeout_seconds=timeout_seconds
+        )
+    )
 
 
 def launch(
@@ -182,15 +190,6 @@ class Kernel:
     def welcome(self) -> events.Welcome | None:
         """What the runner told of itself and of our session."""
         return self._kernel.welcome
-
-    @property
-    def max_upload_bytes(self) -> int:
-        """The largest file that is sent: less than the runner's ``--max-body-bytes``."""
-        return self._kernel.max_upload_bytes
-
-    @max_upload_bytes.setter
-    def max_upload_bytes(self, size_bytes: int) -> None:
-        self._kernel.max_upload_bytes = size_bytes
 
     @property
     def reconnect_seconds(self) -> float:

@@ -10,6 +10,7 @@ from typing import Final
 from kernel_runner import prompts, streams
 from kernel_runner.errors import NEVER_RAN, InterpreterDied, LaunchError
 from kernel_runner.langs import _bodies
+from kernel_runner.langs._cell_meter import LONG_SECONDS, CellMeter
 from kernel_runner.langs._frames import Frame, FrameReader, MalformedFrame, encode
 from kernel_runner.launcher import Argv, Launcher
 from kernel_runner.messages import events
@@ -102,6 +103,7 @@ class Driver:
         except LaunchError:
             self._commands.close()
             raise
+        self.meter = CellMeter(self._program.spawned)
         self.alive = True
         self._program.spawned.exited.add_done_callback(lambda _: self._lost())
 
@@ -142,6 +144,7 @@ class Driver:
         watcher = prompts.Watcher(
             self._program.spawned, side, task.input, lambda: self._streams.last_output
         )
+        self._timers.append(self._loop.call_later(LONG_SECONDS, self.meter.begin_late, task))
         try:
             self._told_at = self._loop.time()
             self._tell(Frame("code", code.encode(errors="surrogatepass")))
@@ -151,6 +154,8 @@ class Driver:
             self._done = None
             while self._timers:
                 self._timers.pop().cancel()
+            cpu_seconds, max_rss_bytes = await self.meter.end()
+            task.add_usage(max(cpu_seconds - task.cpu_seconds, 0.0), max_rss_bytes)
             self._streams.read_normally()
             if self.alive:
                 side.forget()
@@ -181,6 +186,8 @@ class Driver:
         self._program.spawned.signal(signal.SIGINT, "group")
 
     def stop_for_limit(self) -> None:
+        if self._done is None or self._done.done():
+            return  # it ended by itself just before that was seen
         self.interrupt(force=False)
         self._timers.append(
             self._loop.call_later(STEP_SECONDS, lambda: self._program.interrupt(force=True))

@@ -69,9 +69,10 @@ class InterpreterRunner(ScriptRunner):
         if unusable := task.options.set_for_programs():
             raise BadOptions(f"{unusable}: for programs; in a query the code itself sets these")
         driver = await self._driver_for(task)
-        task.check_interrupted()
-        task.begin(driver)
         try:
+            await driver.meter.begin(task)
+            task.check_interrupted()
+            task.begin(driver)
             return await driver.run(code, task)
         except InterpreterDied:
             self._current = None
@@ -79,6 +80,7 @@ class InterpreterRunner(ScriptRunner):
             self._start()
             raise
         finally:
+            await driver.meter.end()
             task.activity = None
             task.input.disconnect()
 

@@ -7,6 +7,7 @@ import msgspec
 from kernel_runner.messages.options import DEFAULT_OPTIONS, Characters, TaskOptions
 
 Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Sha256: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -214,20 +215,30 @@ class Acknowledge(Immediate, frozen=True):
 
 
 class Upload(Immediate, frozen=True):
-    """Write one file of the work directory, its folders included."""
+    """Write one file of the work directory, its folders included; or a piece of it.
+
+    A file of several pieces is there as a whole after the `final` one, if it has the digest that
+    each of them names; until then what has come is kept, so that a later upload can go on.
+    """
 
     op = "upload"
     body_field = "data"
     path: str
     data: bytes
     executable: bool = False
+    offset: Position = 0
+    final: bool = True
+    sha256: Sha256 | None = None
 
 
 class Download(Immediate, frozen=True):
-    """Read one file of the work directory."""
+    """Read one file of the work directory, or a piece; `digest`: tell that of the whole file."""
 
     op = "download"
     path: str
+    offset: Position = 0
+    length: Position | None = None
+    digest: bool = False
 
 
 class ListFiles(Immediate, frozen=True):

@@ -86,6 +86,9 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_co
 
     `exit_code` as a shell counts: 128+n for a death by signal n.  `message` says why in a
     sentence when it did not simply complete; `signals` are the rungs that were climbed.
+    `limits_hit` names the limits that made calls fail, or output be dropped, as far as is known.
+    `files` were made or changed in the work directory meanwhile; None is unknown, and `files_note`
+    says why it is not the whole truth.
     """
 
     body_field: ClassVar[str | None] = None
@@ -96,8 +99,11 @@ class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_co
     usage: Usage = Usage()
     signal: int | None = None
     signals: tuple[str, ...] = ()
+    limits_hit: tuple[str, ...] = ()
     message: str | None = None
     traceback: ErrorDetails | None = None
+    files: tuple[str, ...] | None = None
+    files_note: str | None = None
 
 
 class WaitingInput(Event, frozen=True):
@@ -181,6 +187,9 @@ class Welcome(Event, frozen=True):
     first_seq: int = 1
     """The oldest event that is kept."""
 
+    max_body_bytes: int = 64 << 20
+    """The largest body that the runner takes."""
+
     max_pending_bytes: int = 8 << 20
     """What the runner keeps in memory until it is acknowledged."""
 
@@ -199,12 +208,23 @@ class Superseded(Event, frozen=True):
 
 
 class File(Event, frozen=True):
-    """The content of one file."""
+    """The content of one file from `offset` on; `size` and `sha256` are those of the whole."""
 
     type = "file"
     body_field = "data"
     path: str
     data: bytes
+    offset: int = 0
+    size: int = 0
+    sha256: str | None = None
+
+
+class Part(Event, frozen=True):
+    """So many bytes of an unfinished upload are there."""
+
+    type = "part"
+    path: str
+    size: int
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -251,6 +271,7 @@ Answer: TypeAlias = (
     | Superseded
     | File
     | Files
+    | Part
     | Ok
     | Refused
 )
@@ -278,5 +299,7 @@ def size_of(event: AnyEvent) -> int:
             return len(event.data) + ENVELOPE_BYTES
         case Media():
             return sum(len(data) for data in event.data.values()) + ENVELOPE_BYTES
+        case Finished(files=tuple() as files):
+            return sum(map(len, files)) + ENVELOPE_BYTES
         case _:
             return ENVELOPE_BYTES

@@ -5,10 +5,16 @@ from typing import Annotated, Literal
 import msgspec
 
 StdinMode = Literal["prompt", "stream", "none"]
+OnOutputLimit = Literal["end", "drop"]
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What one task may use; absent is unlimited.  Of these, `wall_s` is enforced."""
+    """What one task may use; absent is as the runner is configured, which may be unlimited.
+
+    `processes` counts threads, too.  Of more output than `output_bytes` the head and the tail are
+    sent; `on_output_limit` says whether the program is ended (the default) or what lies between
+    is dropped while it goes on.
+    """
 
     wall_s: float | None = None
     cpu_s: float | None = None
@@ -17,6 +23,11 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     processes: int | None = None
     file_bytes: int | None = None
     open_files: int | None = None
+    on_output_limit: OnOutputLimit | None = None
+
+
+NUMBERS = tuple(name for name in Limits.__struct_fields__ if name != "on_output_limit")
+"""The limits that are a number."""
 
 
 StandardStream = Literal["stdin", "stdout", "stderr"]

@@ -91,13 +91,21 @@ def encode_event(
         header["seq"] = seq
     if isinstance(event, events.Output):
         return [msgpack.packb(header), event.data]
+    try:
+        return _encode(header, event)
+    except (ValueError, RecursionError):  # nested too deeply, which only these two can be
+        match event:
+            case events.Media():
+                return _encode(header, msgspec.structs.replace(event, metadata={}))
+            case events.Finished():
+                return _encode(header, msgspec.structs.replace(event, traceback=None))
+        raise
+
+
+def _encode(header: Header, event: events.AnyEvent) -> Frames:
     fields = msgspec.to_builtins(event, builtin_types=(bytes,))
     body = fields.pop(event.body_field) if event.body_field else b""
-    try:
-        return [_pack(header | fields), body]
-    except ValueError:  # nested deeper than msgpack goes, which only these two can be
-        shallow = {key: fields[key] for key in fields.keys() - {"metadata", "traceback"}}
-        return [_pack(header | shallow), body]
+    return [_pack({**header, **fields}), body]
 
 
 def _pack(header: Header) -> bytes:

@@ -10,7 +10,6 @@ import pytest
 from kernel_runner.jail import landlock
 from tests.jail import jailing, victim
 
-
 NEEDS_ABI = 6
 
 

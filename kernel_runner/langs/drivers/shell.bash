@@ -10,7 +10,7 @@ eval "exec $1<&- $2>&-"
 set --
 shopt -s expand_aliases
 __kr_status=0 __kr_stopped='' __kr_ended='' __kr_trace='' __kr_depth=$BASH_SUBSHELL
-trap '' INT
+trap '' INT XFSZ  # a file that is too large is an error of the command
 
 # bash cannot set close-on-exec, but does on the copies it keeps of descriptors that a
 # redirection covers.  Everything runs below such a redirection and uses those copies.

@@ -1,0 +1,30 @@
+"""What the runner gives to a language: where things are, and who starts its programs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from kernel_runner.launcher import Launcher
+from kernel_runner.workspace import Workspace
+
+
+class Host(msgspec.Struct, frozen=True):
+    """What is there for every language.
+
+    Args:
+        env: the environment of programs.
+        scratch: a private folder that goes with the runner.
+        runtime_path: the interpreter or compiler to use instead of the one on the PATH.
+        batch_only: no query will come, so no interpreter is kept ready.
+        own_streams: descriptors that programs get as they are, by their number there, when their
+            request says ``stream``.
+    """
+
+    launcher: Launcher
+    workspace: Workspace
+    scratch: Path
+    env: Mapping[str, str]
+    runtime_path: Path | None = None
+    batch_only: bool = False
+    own_streams: Mapping[int, int] = {}
