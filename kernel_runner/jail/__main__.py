@@ -8,6 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
+if __name__ == "__main__":
+    # `python -m` looks for modules in the work directory first, where user code may have put some
+    sys.path[:] = [path for path in sys.path if path not in ("", os.getcwd())]
+
 from kernel_runner.jail import options
 from kernel_runner.jail.errors import JailError
 

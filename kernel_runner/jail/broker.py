@@ -52,12 +52,14 @@ class Broker:
         try:
             descriptor = None if folder_at is None else target.signed(args[folder_at])
             flags = 0 if flags_at is None else args[flags_at] & 0xFFFFFFFF
-            path = b"" if path_at is None or not args[path_at] else target.read_string(
-                pid, args[path_at]
-            )  # fmt: skip
+            path = None
+            if path_at is not None and args[path_at]:
+                path = target.read_string(pid, args[path_at])
+                if not path and not flags & AT_EMPTY_PATH:
+                    return errno.ENOENT, shown
             change = _change(pid, call, args[rest_at:])
             follow = call != "lchown" and not flags & AT_SYMLINK_NOFOLLOW
-            file_fd = self._open(pid, path, descriptor, follow=follow)
+            file_fd = self._open(pid, path or b"", descriptor, follow=follow)
         except OSError as error:
             return error.errno or errno.EPERM, shown
         try:

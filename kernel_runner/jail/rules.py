@@ -66,6 +66,10 @@ FILE_FLAGS: Final = (0x40086602, 0x401C5820, 0x40087602, 0x40286685, 0x800C6613,
 """FS_IOC_SETFLAGS, FSSETXATTR, SETVERSION, ENABLE_VERITY and two of encryption: a descriptor that
 is open for reading is enough for them."""
 
+SOL_SOCKET, SOL_TCP = 1, 6
+SOCKET_FILTERS: Final = (26, 50, 51, 52)  # SO_ATTACH_FILTER, ATTACH_BPF, REUSEPORT_CBPF, EBPF
+TCP_ULP: Final = 31  # loads protocols into the kernel
+
 PRCTLS: Final = (
     *range(1, 8), *range(9, 17), *range(19, 24), *range(25, 28), 29, 30, 33, 34,
     *range(36, 43), 45, 46, 47, *range(50, 57), 60, 61, *range(63, 67), 0x53564D41, 0x41555856,
@@ -191,6 +195,7 @@ def _network_rules(choice: Choice) -> dict[str, Clauses]:
     pairs = (STREAM, SEQPACKET, DATAGRAM) if choice["unix"] else (STREAM, SEQPACKET)
     may_listen = choice["listen"] or (choice["unix"] and not choice["inet"])
     to_port: Verdict = ("port", 0, network) if choice["inet"] else PERMIT
+    no_option: Verdict = ("deny", errno.EPERM, network)
     # a connection that is opened by its first message is not seen by Landlock
     plain = {
         call: _or_deny(network, _where(_none_of(at, MSG_FASTOPEN)), code=errno.EOPNOTSUPP)
@@ -203,6 +208,11 @@ def _network_rules(choice: Choice) -> dict[str, Clauses]:
         "socketpair": _or_deny(network, _where(_is(0, AF_UNIX), (1, KIND, pairs))),
         # without a bind before it takes a free port that Landlock does not see
         "listen": _only(PERMIT if may_listen else ("deny", errno.EACCES, "network.listen")),
+        "setsockopt": (
+            _where(_is(1, SOL_SOCKET), _is(2, *SOCKET_FILTERS), verdict=no_option),
+            _where(_is(1, SOL_TCP), _is(2, TCP_ULP), verdict=no_option),
+            ((), PERMIT),
+        ),
         "connect": _only(to_port),
         "bind": _only(to_port),
     }

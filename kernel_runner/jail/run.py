@@ -14,6 +14,7 @@ import errno
 import os
 import select
 import struct
+import sys
 import time
 
 from kernel_runner.jail import kernel, places, tree
@@ -96,6 +97,7 @@ def run(start: Start) -> int:
         except JailError:
             os.rmdir(tmp)
             raise
+    _close_module_paths(places.put_in(start.plan["places"]["write"], variables))
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON | {signal.SIGCHLD})
     alive_fd, front_fd = os.pipe2(os.O_CLOEXEC)
@@ -113,6 +115,22 @@ def run(start: Start) -> int:
         _tell("the supervisor was killed, so the program was ended")
         return 128 + signal.SIGKILL
     return code
+
+
+def _close_module_paths(writable: Sequence[str]) -> None:
+    """What is loaded later must not come from where the program can write."""
+    roots = [os.path.realpath(path) for path in writable]
+    safe = [
+        path for path in sys.path if path and not places.is_below(os.path.realpath(path), roots)
+    ]
+    if len(safe) == len(sys.path) and not places.is_below(os.path.realpath(__file__), roots):
+        return
+    sys.path[:] = safe
+    from kernel_runner.jail.supervisor import load_all
+
+    load_all()
+    if places.is_below(os.path.realpath(__file__), roots):
+        _tell("the program can write to the jail's own code: choose another work directory")
 
 
 def _make_tmp() -> str:

@@ -346,6 +346,14 @@ class Supervisor:
         self.killed = True
 
 
+def load_all() -> None:
+    """What is otherwise loaded when it is first needed, while a program may write where it is."""
+    for name in ("json", "shutil"):
+        __import__(name)
+    for name in ("broker", "report", "syscalls"):
+        __import__(f"kernel_runner.jail.{name}")
+
+
 def _wake_on_same_processor(listener: int) -> None:
     """The caller waits for the supervisor anyway: that saves waking another processor."""
     try:

@@ -20,7 +20,7 @@ import struct
 
 from kernel_runner.jail import plan as plans
 from kernel_runner.jail.report import Reporter
-from kernel_runner.jail.supervisor import Supervisor
+from kernel_runner.jail.supervisor import Supervisor, load_all
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Warden:
     """
 
     def __init__(self, orders: _socket.socket) -> None:
+        load_all()
         self._orders = orders
         self._poll = select.poll()
         self._poll.register(orders.fileno(), select.POLLIN)

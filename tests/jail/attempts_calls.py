@@ -164,6 +164,12 @@ NETWORK: Final = [
         "EISCONN",
     ),
     Attempt(
+        "gives a socket a filter",
+        "attempt(lambda: socket.socketpair()[0].setsockopt(1, 26, FILTER))",
+        "EPERM",
+        NET,
+    ),
+    Attempt(
         "asks the name service cache, quietly", "attempt(call, SOCKET, 1, 0x80801, 0)", "EACCES"
     ),
 ]

@@ -364,3 +364,34 @@ def test_a_wrong_command_line_is_125(words: tuple[str, ...], sentence: str, work
 
     assert ended.returncode == 125
     assert sentence in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["json", "shutil", "struct", "select"])
+def test_modules_in_the_work_directory_are_never_those_of_the_jail(name: str, work: Path) -> None:
+    stolen = work.parent / "stolen"
+    (work / f"{name}.py").write_text(f"open({str(stolen)!r}, 'w')\nraise SystemExit(3)\n")
+    script = "touch $TMPDIR/x; unshare -U true; exit 4"
+
+    ended = run("run", "--json", "--", "sh", "-c", script, work=work)
+    searched = run("run", "--json", "--", "sh", "-c", script, work=work, PYTHONPATH=f"{PROJECT}::")
+
+    assert (ended.returncode, searched.returncode) == (4, 4)
+    assert not stolen.exists()
+
+
+def test_the_start_loads_little_and_nothing_else_of_the_project() -> None:
+    code = (
+        "import sys; from kernel_runner.jail.__main__ import main; import kernel_runner.jail.run, "
+        "kernel_runner.jail.supervisor, kernel_runner.jail.warden; print(*sys.modules)"
+    )
+
+    printed = subprocess.run(
+        [sys.executable, "-S", "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+
+    loaded = printed.stdout.split()
+    own = {name for name in loaded if name.startswith("kernel_runner")}
+    assert {name for name in own if not name.startswith("kernel_runner.jail")} == {"kernel_runner"}
+    dear = {"argparse", "asyncio", "json", "msgspec", "pathlib", "re", "signal", "socket", "typing",
+            "yaml"}  # fmt: skip
+    assert not dear & set(loaded)
