@@ -28,7 +28,7 @@ usage: kernel-jail run [options] -- COMMAND...     run a command in a jail
        kernel-jail doctor [POLICY]                 what this kernel enforces
        kernel-jail schema                          the JSON Schema of policies, for editors
 
-POLICY is a file, or the name of one that is shipped: default, python, shell, c.
+POLICY is a file, or the name of one that is shipped: default, python, shell, c, runner.
 
 options of run and learn:
   --policy POLICY     default without this
@@ -38,6 +38,7 @@ options of run and learn:
   --report FILE       write the JSON lines there
   --quiet             tell no violations
   --strict            start nothing where the kernel cannot enforce all
+  --static            nobody answers: nothing is counted or told, and a jail may be inside
   --landlock-abi N    use no newer Landlock, to see what an older kernel would do
 
 exit codes: the command's own; 128+n by signal n; 124 out of time; 125 no jail, nothing ran;

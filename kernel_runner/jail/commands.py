@@ -14,7 +14,8 @@ from kernel_runner.jail.errors import UsageError
 from kernel_runner.jail.learn import Lesson, audit_plan
 from kernel_runner.jail.options import start_of
 from kernel_runner.jail.policy_files import locate, shown
-from kernel_runner.jail.run import Start, run
+from kernel_runner.jail.run import run
+from kernel_runner.jail.start import Start
 
 WIDTH: Final = 40
 

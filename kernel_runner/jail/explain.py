@@ -16,7 +16,7 @@ GROUPS: Final = {
     "memfd": "files in memory, which could be executed",
     "attributes": "extended attributes of files",
     "aio": "the old asynchronous input and output",
-    "odd": "capabilities, and what hardly any program uses",
+    "odd": "what hardly any program uses",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from kernel_runner.jail.errors import UsageError
-from kernel_runner.jail.run import Start
+from kernel_runner.jail.start import Start
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kernel_runner.jail.plan import Plan
 
 WITH_VALUE: Final = ("--policy", "--work-dir", "--report", "--landlock-abi")
-PLAIN: Final = ("--paths", "--json", "--quiet", "--strict")
+PLAIN: Final = ("--paths", "--json", "--quiet", "--strict", "--static")
 
 
 def read(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -67,6 +67,7 @@ def start_of(plan: Plan, command: list[str], options: Mapping[str, str]) -> Star
         command,
         work_dir=options.get("--work-dir"),
         max_abi=None if abi is None else int(abi),
+        is_static="--static" in options,
         sentences="--json" not in options and "--quiet" not in options,
         records_fd=records_fd,
     )

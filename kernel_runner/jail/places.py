@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Final
 
-VARIABLES: Final = ("work_dir", "tmp", "python", "program", "terminal", "home")
+VARIABLES: Final = ("work_dir", "tmp", "python", "program", "terminal", "home", "package")
 """`{python}`: the virtual environment or installation of Python that the program is in;
-`{program}`: its own file; `{terminal}`: the terminals that it is given.  Those of the last three
-and `{python}` may be nothing."""
+`{program}`: its own file; `{terminal}`: the terminals that it is given; `{package}`: the folder
+that this package is in.  Some may be nothing."""
 
 
 def put_in(paths: Iterable[str], variables: Mapping[str, Sequence[str]]) -> list[str]:
@@ -37,6 +37,7 @@ def variables(*, work_dir: str, tmp: str, program: str) -> dict[str, list[str]]:
         "python": python_of(program),
         "program": [program],
         "terminal": terminals(),
+        "package": [os.path.dirname(os.path.dirname(os.path.dirname(__file__)))],
         "home": [home] if home.startswith("/") and home != "/" else [],
     }
 

@@ -7,6 +7,7 @@ A verdict is `(kind, errno, rule)`; `rule` is the key of the policy that a repor
     quiet     it fails with errno, without a report
     kill      it is reported and the program ended
     fork, thread   counted, and made while the policy's numbers allow it
+    own       made for a thread of the same process, else as deny; made where nobody listens
     metadata  the supervisor makes the call for the program, see `broker.py`
     path, port     made; what Landlock is going to refuse is reported
     watch     made, and reported
@@ -157,7 +158,9 @@ def _process_rules() -> dict[str, Clauses]:
         "personality": _or_deny("process: no personalities", _where(_is(0, 0, ALL))),
         "prlimit64": itself,
         **dict.fromkeys(
-            ("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"), itself
+            ("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler"),
+            # libzmq and OpenMP do it to each of their threads
+            (_where(_is(0, 0)), ((), ("own", errno.EPERM, others))),
         ),
         "setpriority": _or_deny(others, _where(_is(0, 0), _is(1, 0))),
         "ioprio_set": _or_deny(others, _where(_is(0, 1), _is(1, 0))),

@@ -113,6 +113,8 @@ class Supervisor:
         kind, code, rule = verdict_of(self._plan["clauses"][number], args)
         if kind in ("fork", "thread"):
             self._decide_fork(ident, pid, number, args, rule)
+        elif kind == "own" and os.path.exists(f"/proc/{pid}/task/{target.signed(args[0])}"):
+            self._answer(ident, 0)
         elif kind == "metadata":
             self._broker(ident, pid, number, args)
         elif kind in ("path", "port", "watch"):

@@ -74,8 +74,8 @@ ALWAYS: Final = {
         poll ppoll pselect6 select set_robust_list
     """),
     "processes": _calls("""
-        arch_prctl capget clone clone3 execve execveat exit exit_group fork get_thread_area getcpu
-        personality pidfd_open prctl process_mrelease restart_syscall rseq rseq_slice_yield
+        arch_prctl capget capset clone clone3 execve execveat exit exit_group fork get_thread_area
+        getcpu personality pidfd_open prctl process_mrelease restart_syscall rseq rseq_slice_yield
         set_thread_area set_tid_address unshare vfork wait4 waitid
     """),
     "signals": _calls("""
@@ -122,7 +122,7 @@ ON_REQUEST: Final = {
         fremovexattr fsetxattr lremovexattr lsetxattr removexattr removexattrat setxattr setxattrat
     """),
     "aio": _calls("io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit"),
-    "odd": _calls("capset file_setattr remap_file_pages sysfs ustat"),
+    "odd": _calls("file_setattr remap_file_pages sysfs ustat"),
 }
 """Refused unless a policy allows the group, or one of its calls."""
 

@@ -23,6 +23,7 @@ from kernel_runner.jail import (
     policy_files,
     report,
     run,
+    start,
     supervisor,
     syscalls,
 )
@@ -64,8 +65,8 @@ def become(order: dict[str, Any]) -> None:
         os.environ.clear()
         os.environ.update(order["env"])
         os.chdir(order["work"])
-        start = run.Start(plan, order["command"], max_abi=order["abi"], records_fd=records)
-        code = run.run(start)
+        what = start.Start(plan, order["command"], max_abi=order["abi"], records_fd=records)
+        code = run.run(what)
     except JailError as error:
         print(error, file=sys.stderr)
         code = error.exit_code

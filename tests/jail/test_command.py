@@ -325,6 +325,35 @@ def test_a_stopped_program_stops_the_command_and_goes_on_with_it(work: Path) -> 
         assert process.wait(SECONDS) == 4
 
 
+def test_without_a_listener_the_same_is_refused_in_silence(work: Path) -> None:
+    script = "unshare -U true; cat /etc/shadow; exit 6"
+
+    ended = run("run", "--static", "--", "sh", "-c", script, work=work)
+
+    assert ended.returncode == 6
+    assert "kernel-jail" not in ended.stderr
+    assert ended.stderr.count("Operation not permitted") == 1
+    assert ended.stderr.count("Permission denied") == 1
+
+
+def test_a_jail_with_a_listener_works_inside_of_one_without(work: Path) -> None:
+    inside = [*COMMAND, "run", "--", "unshare", "-U", "true"]
+
+    ended = run("run", "--static", "--policy", "runner", "--", *inside, work=work)
+
+    assert ended.returncode == 1
+    assert "unshare(CLONE_NEWUSER): refused by process: no namespaces" in ended.stderr
+
+
+def test_the_runner_works_in_its_policy(work: Path) -> None:
+    (work / "hello.py").write_text("print(6 * 7)")
+    runner = [sys.executable, "-m", "kernel_runner", "run", "hello.py"]
+
+    ended = run("run", "--static", "--policy", "runner", "--", *runner, work=work, HOME=str(work))
+
+    assert (ended.stdout, ended.returncode) == ("42\n", 0), ended.stderr
+
+
 def test_learn_prints_the_policy_that_then_suffices(work: Path) -> None:
     program = ("cat", "/etc/machine-id", "/etc/shells")
     learned = run("learn", "--", *program, work=work)

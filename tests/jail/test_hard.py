@@ -96,6 +96,19 @@ print(oct(found.st_mode & 0o777), found.st_mtime, os.lstat("link").st_mtime)
     assert (ended.output, ended.records) == ("0o600 4.0 6.0\n", []), ended
 
 
+def test_a_thread_of_its_own_can_be_scheduled(jailer: Jailer) -> None:
+    ended = jailer.python("""
+import threading
+done = threading.Event()
+thread = threading.Thread(target=done.wait); thread.start()
+print(attempt(os.sched_setscheduler, thread.native_id, os.SCHED_BATCH, os.sched_param(0)))
+print(attempt(os.sched_setaffinity, os.getpid(), os.sched_getaffinity(0)))
+done.set()
+""")
+
+    assert (ended.output, ended.records) == ("done\ndone\n", []), ended
+
+
 def test_descriptors_can_be_sent_only_among_its_own(jailer: Jailer) -> None:
     ended = jailer.python("""
 one, two = socket.socketpair()

@@ -37,7 +37,7 @@ BAD = {
     "files: {device: [/etc/passwd]}": "own.yml:1: files.device[0]: /etc/passwd is never a device"
     " that a program gets",
     "files: {read: ['{hone}']}": "own.yml:1: files.read[0]: {hone}: no such variable; there are"
-    " work_dir, tmp, python, program, terminal, home",
+    " work_dir, tmp, python, program, terminal, home, package",
     "files: {read: [/usr/../root]}": "own.yml:1: files.read[0]: /usr/../root: write it without ..",
     "files: {read: [usr]}": "own.yml:1: files.read[0]: Expected `str` matching regex",
     "network: {listen: [70000]}": "own.yml:1: network.listen[0]: Expected `int` <= 65535",
