@@ -67,6 +67,8 @@ class Requests:
         self.welcome: events.Welcome | None = None
         self.on_other: Callable[[Received], None] = lambda received: None
         """Called with events that belong to no request that is open, such as logs."""
+        self.on_failed: Callable[[ClientError], None] = lambda error: None
+        """Called when the runner is gone."""
         self._open: dict[str, OpenRequest] = {}
         self._numbers = itertools.count(1)
         self._name = os.urandom(3).hex()  # ids of several clients stand in one queue
@@ -117,6 +119,7 @@ class Requests:
         """The runner is gone: every open request, and every later one, gets this error."""
         self._error = error
         self._fail_open(lambda request: error)
+        self.on_failed(error)
 
     def send(self, command: commands.Command, request_id: str | None = None) -> Reply:
         """Send any command; without an id it gets one.

@@ -147,7 +147,8 @@ class Driver:
         self._timers.append(self._loop.call_later(LONG_SECONDS, self.meter.begin_late, task))
         try:
             self._told_at = self._loop.time()
-            self._tell(Frame("code", code.encode(errors="surrogatepass")))
+            keys = {"as_data": "1"} if task.options.as_data else {}
+            self._tell(Frame("code", code.encode(errors="surrogatepass"), keys))
             return self._report(await self._done, task)
         finally:
             watcher.stop()
