@@ -5,7 +5,7 @@ import codecs
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from kernel_runner.client import ClientError, Kernel, Reply
+from kernel_runner.client import ClientError, Kernel, Limits, Reply
 from kernel_runner.client.result import Result
 from kernel_runner.errors import NEVER_RAN
 from kernel_runner.jupyter import contents
@@ -35,11 +35,13 @@ class Cell:
         *,
         publish: Publish,
         ask: Callable[[str, bool], None],
+        limits: Limits | None = None,
     ) -> None:
         self._kernel = kernel
         self._request = request
         self._count = count
         self._ask = ask
+        self._limits = limits
         self._publish: Publish = _publish_nothing if request.silent else publish
         self._streams = Streams(self._publish)
         self._asking = False
@@ -54,7 +56,10 @@ class Cell:
         content = {"code": request.code, "execution_count": self._count}
         self._publish("execute_input", content)
         reply = self._kernel.query(
-            request.code, stdin="prompt" if request.allow_stdin else "none", as_data=True
+            request.code,
+            stdin="prompt" if request.allow_stdin else "none",
+            limits=self._limits,
+            as_data=True,
         )
         try:
             finish = await self._follow(reply)

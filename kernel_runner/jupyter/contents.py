@@ -34,15 +34,13 @@ def _content(mime: str, content: str | bytes) -> object:
 def failure(finish: events.Finished) -> dict[str, object]:
     """What an error is in a notebook, of a task that did not end well."""
     raised = finish.traceback
-    if raised is not None:
+    lines = raised.text.splitlines() if raised is not None else []
+    if raised is not None and finish.reason in ("error", "interrupted"):
         name, value = raised.name, raised.value
-        lines = raised.text.splitlines() or [f"{name}: {value}"]
-    else:
+    else:  # what a limit ended was interrupted, which is not the reason
         name, value = _name_of(finish), finish.message or f"exit code {finish.exit_code}"
-        lines = [f"{name}: {value}"]
-    if finish.message is not None and raised is not None:
-        lines.append(finish.message)
-    return {"ename": name, "evalue": value, "traceback": lines}
+        lines.append(f"{name}: {value}")
+    return {"ename": name, "evalue": value, "traceback": lines or [f"{name}: {value}"]}
 
 
 def _name_of(finish: events.Finished) -> str:
