@@ -66,6 +66,9 @@ class BaseRunner(ABC):
     shows_media: ClassVar[bool] = False
     """Whether its programs can show pictures to the client; see `kernel_runner.shown`."""
 
+    interpreter_restarts = 0
+    """How often an interpreter took the place of one that had ended."""
+
     def __init__(self, host: Host) -> None:
         self.host = host
         self.workspace = host.workspace

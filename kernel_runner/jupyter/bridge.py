@@ -53,12 +53,12 @@ class Bridge:
             on_full=kernel.pause,
             on_room=kernel.resume,
         )
-        kernel.on_failed = self._runner_lost
+        kernel.on_failure = self._runner_lost
         self._sockets.publish("status", {"execution_state": "starting"}, None)
         self._spawn(self._run_cells(), "cells")
 
     async def close(self) -> None:
-        self._kernel.on_failed = lambda error: None
+        self._kernel.on_failure = lambda error: None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
