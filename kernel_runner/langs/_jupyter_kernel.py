@@ -44,7 +44,7 @@ class JupyterKernel:
     interrupt_again_seconds: float | None = None
 
     def __init__(self, name: str, scratch: Path) -> None:
-        self._name = name
+        self._name, self._spec = name, find_spec(name)
         self._loop = asyncio.get_running_loop()
         self._by_message = False
         self._streams = Streams(
@@ -60,7 +60,7 @@ class JupyterKernel:
         self._heard = asyncio.Event()
         self._hurry = asyncio.Event()
         self.alive = False
-        self._link = Link(name, scratch, on_published=self._hear, on_question=self._ask)
+        self._link = Link(self._spec, scratch, on_published=self._hear, on_question=self._ask)
 
     @classmethod
     async def start(
@@ -79,7 +79,6 @@ class JupyterKernel:
             LaunchError: it could not be started.
             InterpreterDied: it ended at once, or was not ready in time.
         """
-        find_spec(name)
         kernel = cls(name, scratch)
         try:
             await kernel._launch(launcher, env, cwd)
@@ -93,7 +92,7 @@ class JupyterKernel:
         return kernel
 
     async def _launch(self, launcher: Launcher, env: Mapping[str, str], cwd: Path) -> None:
-        spec = find_spec(self._name)
+        spec = self._spec
         self._by_message = spec.interrupt_mode == "message"
         self._streams.open_input("null")
         self._streams.open_output("pipes")

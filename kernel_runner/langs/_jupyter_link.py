@@ -59,24 +59,30 @@ class Link:
     """Connected from `open` to `close`.
 
     Args:
-        folder: where the connection file is made; nobody else can read it.
+        folder: where the connection file is made, and the sockets of a kernel that can do without
+            tcp; nobody else can read there.
         on_published: awaited with each message for all clients, in order.
         on_question: awaited with each request for input.
     """
 
     def __init__(
         self,
-        name: str,
+        spec: KernelSpec,
         folder: Path,
         *,
         on_published: Callable[[Message], Awaitable[None]],
         on_question: Callable[[Content], Awaitable[None]],
     ) -> None:
         self._on_published, self._on_question = on_published, on_question
+        stem = folder / f"jupyter-{next(_numbers)}"
+        # Over tcp every user of the machine can read what is published, though not send.  ipykernel
+        # can do without; xeus-python 0.19 says that it can, and then never answers.
+        by_file = "supported_encryption" in spec.metadata
         file, info = write_connection_file(
-            str(folder / f"jupyter-{next(_numbers)}.json"),
+            f"{stem}.json",
+            transport="ipc" if by_file else "tcp",
+            ip=str(stem) if by_file else "127.0.0.1",
             key=os.urandom(32).hex().encode(),
-            kernel_name=name,
         )
         self.connection_file = Path(file)
         self.client = AsyncKernelClient()
