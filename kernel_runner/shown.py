@@ -203,7 +203,7 @@ def read_media(body: bytes) -> events.Media:
         metadata = shown.get("metadata", {})
         if not isinstance(metadata, dict):
             raise TypeError("metadata has to be a map")
-        return events.Media(data, metadata)
+        return events.Media(data, metadata, is_result=shown.get("is_result") is True)
     except UNREADABLE as error:
         raise MalformedBody("media", f"{type(error).__name__}: {error}") from error
 

@@ -37,11 +37,15 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Media(Event, frozen=True):
-    """One displayed object in all its representations: text or bytes for each MIME type."""
+    """One displayed object in all its representations: text or bytes for each MIME type.
+
+    `is_result`: it is the value of a query's last expression, which was asked for `as_data`.
+    """
 
     type = "media"
     data: dict[str, str | bytes]
     metadata: dict[str, object] = {}
+    is_result: bool = False
 
 
 class Log(Event, frozen=True):
@@ -74,11 +78,12 @@ class Started(Event, frozen=True):
 
 
 class ErrorDetails(msgspec.Struct, frozen=True):
-    """The exception that ended a query, as data."""
+    """The exception that ended a query, as data; `text` is what is printed of it elsewhere."""
 
     name: str
     value: str
     frames: list[dict[str, object]] = []
+    text: str = ""
 
 
 class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_code": "exitCode"}):

@@ -167,4 +167,4 @@ def _read_media(fields: Header) -> events.Media:
         raise ValueError("data and metadata have to be maps")
     if not all(isinstance(content, str | bytes) for content in data.values()):
         raise ValueError("each representation has to be text or bytes")
-    return events.Media(data, metadata)
+    return events.Media(data, metadata, is_result=fields.get("is_result") is True)

@@ -27,6 +27,7 @@ class Display:
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        self.as_data = False
         builtins.display = self.display  # type: ignore[attr-defined]
         module = type(sys)("kernel_runner_display")
         module.display = self.display  # type: ignore[attr-defined]
@@ -40,7 +41,11 @@ class Display:
         if value is None:
             return
         sys.modules["__main__"].__dict__["_"] = value
-        self._show(value)
+        if self.as_data:
+            data, metadata = rich(value)
+            self.send(data or {"text/plain": repr(value)}, metadata, is_result=True)
+        else:
+            self._show(value)
 
     def display(self, *objects: object, **_options: object) -> None:
         """Show each object in the richest way that it knows."""
@@ -56,9 +61,11 @@ class Display:
         if stream is not None:
             stream.write(repr(value) + "\n")
 
-    def send(self, data: dict[str, object], metadata: dict[str, object]) -> None:
+    def send(
+        self, data: dict[str, object], metadata: dict[str, object], is_result: bool = False
+    ) -> None:
         """One `media` frame, after what was printed before it."""
-        body = body_of(data, metadata)
+        body = body_of(data, metadata, is_result)
         output = self._output
         if output.is_child:
             return
@@ -69,12 +76,15 @@ class Display:
         output.interrupts.check()
 
 
-def body_of(data: dict[str, object], metadata: dict[str, object]) -> bytes:
+def body_of(data: dict[str, object], metadata: dict[str, object], is_result: bool = False) -> bytes:
     """One displayed object, as the runner reads it."""
     import json
 
     encoded = {mime: as_text(mime, content) for mime, content in data.items()}
-    return json.dumps({"data": encoded, "metadata": metadata}, default=str).encode()
+    shown: dict[str, object] = {"data": encoded, "metadata": metadata}
+    if is_result:
+        shown["is_result"] = True
+    return json.dumps(shown, default=str).encode()
 
 
 def rich(value: object) -> tuple[dict[str, object], dict[str, object]]:

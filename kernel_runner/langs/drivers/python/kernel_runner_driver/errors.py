@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from kernel_runner_driver.streams import Output
 
 
-def report(error: BaseException, output: Output) -> None:
-    """Print the user's part of the traceback, and send it as data."""
+def report(error: BaseException, output: Output, as_data: bool) -> None:
+    """Send the user's part of the traceback as data, and unless it is wanted so, print it."""
     _trim(error, set())
-    if isinstance(error, KeyboardInterrupt):
-        output.stderr.write(_short(error))
-    elif sys.excepthook is not sys.__excepthook__:
+    is_interrupt = isinstance(error, KeyboardInterrupt)
+    text = _short(error) if is_interrupt else _in_full(error)
+    if not is_interrupt and sys.excepthook is not sys.__excepthook__:
         sys.excepthook(type(error), error, error.__traceback__)
-    else:
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
-        output.stderr.write("".join(lines))
+    elif not as_data:
+        output.stderr.write(text)
     sys.last_type, sys.last_value = type(error), error
     sys.last_traceback = error.__traceback__
-    body = json.dumps(_as_data(error)).encode()
+    details = _as_data(error)
+    if as_data:
+        details["text"] = text
+    body = json.dumps(details).encode()
     output.collect()
     output.wire.post(b"error %d\n%s" % (len(body), body))
 
@@ -54,6 +56,10 @@ def _of_user(trace: TracebackType | None) -> TracebackType | None:
     for one, following in zip(kept, [*kept[1:], None]):
         one.tb_next = following
     return kept[0] if kept else None
+
+
+def _in_full(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
 def _short(error: BaseException) -> str:
