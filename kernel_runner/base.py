@@ -66,6 +66,12 @@ class BaseRunner(ABC):
     shows_media: ClassVar[bool] = False
     """Whether its programs can show pictures to the client; see `kernel_runner.shown`."""
 
+    query_shells: ClassVar[Sequence[str]] = ()
+    """What can execute queries inside its interpreter, the default first, where there is a choice."""
+
+    query_shell: str | None = None
+    """The one of them that does, once it is known."""
+
     def __init__(self, host: Host) -> None:
         self.host = host
         self.workspace = host.workspace

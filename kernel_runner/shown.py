@@ -203,7 +203,10 @@ def read_media(body: bytes) -> events.Media:
         metadata = shown.get("metadata", {})
         if not isinstance(metadata, dict):
             raise TypeError("metadata has to be a map")
-        return events.Media(data, metadata)
+        display_id = shown.get("display_id")
+        if display_id is not None and not isinstance(display_id, str):
+            raise TypeError("display_id has to be text")
+        return events.Media(data, metadata, display_id, shown.get("update") is True)
     except UNREADABLE as error:
         raise MalformedBody("media", f"{type(error).__name__}: {error}") from error
 

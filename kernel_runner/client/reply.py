@@ -261,6 +261,7 @@ PASSING: Final = frozenset(
     (
         events.Output,
         events.Media,
+        events.ClearOutput,
         events.Log,
         events.WaitingInput,
         events.Accepted,

@@ -49,6 +49,8 @@ class Driver:
         self._early_bytes = 0
         self._on_first_cell: list[Callable[[], None]] = []
         self.alive = False
+        self.shell: str | None = None
+        """What executes cells inside the interpreter, if it says so."""
 
     @classmethod
     async def start(
@@ -70,7 +72,7 @@ class Driver:
         await driver._launch(launcher, command, env, cwd)
         try:
             async with asyncio.timeout(READY_SECONDS):
-                await driver._ready
+                driver.shell = (await driver._ready).keys.get("shell")
         except BaseException as error:
             await driver.stop()
             if isinstance(error, TimeoutError):
@@ -238,6 +240,8 @@ class Driver:
             case "media":
                 if (shown := _bodies.media(frame.body)) is not None:
                     self._post(shown)
+            case "clear":
+                self._post(events.ClearOutput(frame.keys.get("wait") == "1"))
             case "waiting":
                 self._open_prompt(is_password=frame.keys.get("password") == "1")
             case "error":

@@ -36,12 +36,24 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     body_field: ClassVar[str | None] = None
 
 
-class Media(Event, frozen=True):
-    """One displayed object in all its representations: text or bytes for each MIME type."""
+class Media(Event, frozen=True, omit_defaults=True):
+    """One displayed object in all its representations: text or bytes for each MIME type.
+
+    With `update` it takes the place of what was shown with this `display_id` before.
+    """
 
     type = "media"
     data: dict[str, str | bytes]
     metadata: dict[str, object] = {}
+    display_id: str | None = None
+    update: bool = False
+
+
+class ClearOutput(Event, frozen=True):
+    """What the request has shown may be taken away; with `wait` only when more comes."""
+
+    type = "clear-output"
+    wait: bool = False
 
 
 class Log(Event, frozen=True):
@@ -73,12 +85,23 @@ class Started(Event, frozen=True):
     type = "started"
 
 
-class ErrorDetails(msgspec.Struct, frozen=True):
-    """The exception that ended a query, as data."""
+class ErrorDetails(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The exception that ended a query, as data.
+
+    `frames` are those of the user, the innermost last.  `cause` is what it was raised from,
+    `context` what was being handled when it was raised; `exceptions` are those of a group.  Of a
+    syntax error `syntax` has the place.  `hint` is a sentence about what may help.
+    """
 
     name: str
     value: str
     frames: list[dict[str, object]] = []
+    notes: list[str] = []
+    cause: "ErrorDetails | None" = None
+    context: "ErrorDetails | None" = None
+    exceptions: list["ErrorDetails"] = []
+    syntax: dict[str, object] | None = None
+    hint: str | None = None
 
 
 class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_code": "exitCode"}):
@@ -144,6 +167,8 @@ class Status(Event, frozen=True):
     running: str | None
     pid: int
     echo: str | None = None
+    query_shell: str | None = None
+    """What executes queries inside the interpreter, where there is a choice."""
 
 
 class QueueEntry(msgspec.Struct, frozen=True):
@@ -257,7 +282,9 @@ class Refused(Event, frozen=True):
     hint: str = ""
 
 
-TaskEvent: TypeAlias = Output | Media | Log | WaitingInput | Accepted | Started | Stopped | Finished
+TaskEvent: TypeAlias = (
+    Output | Media | ClearOutput | Log | WaitingInput | Accepted | Started | Stopped | Finished
+)
 Answer: TypeAlias = (
     Completion
     | Inspection

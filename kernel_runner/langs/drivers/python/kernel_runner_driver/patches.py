@@ -29,6 +29,7 @@ class Patches:
             "subprocess": self._subprocess,
             "matplotlib.pyplot": self._pyplot,
             "IPython.core.display_functions": self._ipython,
+            "plotly.io": self._plotly,
         }
         for name in list(self._waiting):
             if name in sys.modules:
@@ -108,7 +109,10 @@ class Patches:
         module.show = show
 
     def _ipython(self, module: Any) -> None:
-        module.display = self._display.display
+        vars(module).update(self._display.functions())
+
+    def _plotly(self, module: Any) -> None:
+        module.show = lambda figure, *_, **_options: self._display.display(figure)
 
     def _flushing(self, start: Callable[..., Any]) -> Callable[..., Any]:
         """What was printed before a program starts comes before what it prints."""
