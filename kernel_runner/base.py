@@ -67,7 +67,7 @@ class BaseRunner(ABC):
     """Whether its programs can show pictures to the client; see `kernel_runner.shown`."""
 
     query_shells: ClassVar[Sequence[str]] = ()
-    """What can execute queries inside its interpreter, the default first, where there is a choice."""
+    """Where there is a choice: what can execute queries in its interpreter, the default first."""
 
     query_shell: str | None = None
     """The one of them that does, once it is known."""

@@ -22,6 +22,8 @@ EVENT_FD: Final = 4
 READY_SECONDS: Final = 30.0
 BEGIN_SECONDS: Final = 0.1
 """By then a driver has begun the cell that it was told to run."""
+MAX_KNOWN_CELLS: Final = 256
+"""Of so many cells threads that go on can be told apart; others print into the last one."""
 MAX_EARLY_BYTES: Final = 1 << 20
 """What an interpreter may print before its first cell; then it has to wait for that."""
 
@@ -39,6 +41,8 @@ class Driver:
         self._done: asyncio.Future[Frame] | None = None
         self._answers: dict[str, asyncio.Future[Frame]] = {}
         self._owner: Task | None = None
+        self._cells: dict[int, Task] = {}
+        self._cell_count = 0
         self._interrupts = 0
         self._told_at = 0.0
         self._timers: list[asyncio.TimerHandle] = []
@@ -137,6 +141,9 @@ class Driver:
             InterpreterDied: the process ended before the cell did.
         """
         self._owner, self._interrupts = task, 0
+        self._cell_count += 1
+        self._cells[self._cell_count] = task
+        self._cells.pop(self._cell_count - MAX_KNOWN_CELLS, None)
         self._program.signals = task.signals
         self._done = self._loop.create_future()
         self._emit_early(task)
@@ -234,14 +241,15 @@ class Driver:
             self._drain_raw()
         match frame.type:
             case "stdout":
-                self._output("stdout", frame.body)
+                self._output("stdout", frame.body, self._owner_of(frame))
             case "stderr":
-                self._output("stderr", frame.body)
+                self._output("stderr", frame.body, self._owner_of(frame))
             case "media":
                 if (shown := _bodies.media(frame.body)) is not None:
-                    self._post(shown)
+                    self._post(shown, self._owner_of(frame))
             case "clear":
-                self._post(events.ClearOutput(frame.keys.get("wait") == "1"))
+                cleared = events.ClearOutput(frame.keys.get("wait") == "1")
+                self._post(cleared, self._owner_of(frame))
             case "waiting":
                 self._open_prompt(is_password=frame.keys.get("password") == "1")
             case "error":
@@ -274,7 +282,7 @@ class Driver:
     def _raw_output(self, stream: events.StreamName, data: bytes) -> None:
         """Output past the driver: behind the frames that were written when there was none yet."""
         if self._draining:
-            self._output(stream, data)
+            self._output(stream, data, self._owner)
             return
         self._held.append((stream, data))
         self._events.drain()
@@ -283,19 +291,24 @@ class Driver:
     def _release_held(self) -> None:
         held, self._held = self._held, []
         for stream, data in held:
-            self._output(stream, data)
+            self._output(stream, data, self._owner)
 
-    def _output(self, stream: events.StreamName, data: bytes) -> None:
+    def _owner_of(self, frame: Frame) -> Task | None:
+        """The task of the cell that the frame names; that of the last cell when it names none."""
+        cell = frame.keys.get("cell", "")
+        return (self._cells.get(int(cell)) if cell.isdecimal() else None) or self._owner
+
+    def _output(self, stream: events.StreamName, data: bytes, owner: Task | None) -> None:
         self._streams.last_output = self._loop.time()
-        if self._owner is None:
+        if owner is None:
             self._early.append((stream, data))
             self._early_bytes += len(data)
         else:
-            self._owner.output(stream, data)
+            owner.output(stream, data)
 
-    def _post(self, event: events.AnyEvent) -> None:
-        if self._owner is not None:
-            self._owner.post(event)
+    def _post(self, event: events.AnyEvent, owner: Task | None) -> None:
+        if owner is not None:
+            owner.post(event)
 
     def _emit_early(self, task: Task) -> None:
         """What was printed before the first cell belongs to that."""

@@ -53,11 +53,15 @@ class Cells:
         filename = f"<cell {self._count}>"
         self._patches.remember(filename, source)
         self._display.is_echo_wanted = not source.rstrip().endswith(";")
-        for code in self._codes(source, filename):
-            if code.co_flags & IS_COROUTINE:
-                self.run_coroutine(eval(code, self.namespace))
-            else:
-                exec(code, self.namespace)
+        try:
+            for code in self._codes(source, filename):
+                if code.co_flags & IS_COROUTINE:
+                    self.run_coroutine(eval(code, self.namespace))
+                else:
+                    exec(code, self.namespace)
+        except BaseException:
+            figures.show_after(self._display)
+            raise
         figures.show(self._display)
         return FINE
 
@@ -144,6 +148,16 @@ class Cells:
             text = type(error).__name__
         self._output.stderr.write(text + "\n")
         return b"exit=1"
+
+    def completeness(self, source: str) -> str:
+        """Whether `source` is complete, incomplete or invalid."""
+        from kernel_runner_driver import answers
+
+        return answers.completeness(source)
+
+    def magics(self) -> list[str]:
+        """What may stand behind a percent sign."""
+        return ["pip", "matplotlib"]
 
     def flush_c_streams(self) -> None:
         """What C code printed goes out with the cell that called it."""

@@ -113,7 +113,7 @@ class Display:
     def clear_output(self, wait: bool = False) -> None:
         """What the cell has shown is taken away; with `wait` only as more comes."""
         if not self._output.is_child:
-            self._post(lambda drain: b"clear 0 wait=%d%s\n" % (wait, drain))
+            self._post(lambda keys: b"clear 0 wait=%d%s\n" % (wait, keys))
 
     def show(
         self,
@@ -124,13 +124,13 @@ class Display:
         **transient: object,
     ) -> None:
         """One object: as text alone to standard output, where it has no other representation."""
-        if offers(type(value), "_ipython_display_"):
-            if type(value).__module__.partition(".")[0] != "plotly":  # it would open a browser
-                try:
-                    value._ipython_display_()  # type: ignore[attr-defined]
-                    return
-                except NotImplementedError:
-                    pass
+        # Plotly's own would open a browser.
+        if offers(type(value), "_ipython_display_") and type(value).__module__[:6] != "plotly":
+            try:
+                value._ipython_display_()  # type: ignore[attr-defined]
+                return
+            except NotImplementedError:
+                pass
         data, metadata = self.represent(value)
         if not data and transient:
             data = {"text/plain": self.text(value)}
@@ -148,13 +148,13 @@ class Display:
         """One `media` frame, after what was printed before it."""
         body = body_of(data, metadata, **transient)
         if not self._output.is_child:
-            self._post(lambda drain: b"media %d%s\n%s" % (len(body), drain, body))
+            self._post(lambda keys: b"media %d%s\n%s" % (len(body), keys, body))
 
     def _post(self, frame: Callable[[bytes], bytes]) -> None:
         output = self._output
         with output.wire.lock:
             output.collect()
-            output.wire.post(frame(output.drain()))
+            output.wire.post(frame(output.keys()))
             output.wire.flush()
         output.interrupts.check()
 

@@ -66,10 +66,14 @@ def _trim(error: BaseException | None, seen: set[int]) -> None:
 
 
 def _of_user(trace: TracebackType | None) -> TracebackType | None:
-    """Without the driver, and without what of IPython called the cell."""
+    """From the first frame of a cell on, if there is one, and without the driver's."""
     kept: list[TracebackType] = []
+    has_cell = False
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
+        if file.startswith("<cell ") and not has_cell:
+            has_cell = True
+            kept.clear()  # an event loop or IPython, which called the cell
         if not file.startswith(FOLDER) and (kept or "/IPython/core/" not in file):
             kept.append(trace)
         trace = trace.tb_next

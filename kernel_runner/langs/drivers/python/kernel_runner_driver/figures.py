@@ -34,6 +34,14 @@ def show(display: Display) -> None:
         display.send(data, {})
 
 
+def show_after(display: Display) -> None:
+    """The same at the end of a cell that failed: nothing that goes wrong here is told."""
+    try:
+        show(display)
+    except BaseException:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
 def close(figure: object) -> None:
     """It was shown as the value of its cell: once is enough."""
     pyplot = sys.modules.get("matplotlib.pyplot")

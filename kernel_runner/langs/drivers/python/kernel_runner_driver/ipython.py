@@ -53,9 +53,17 @@ class IPythonCells(Cells):
         result = self._shell.run_cell(source, store_history=True)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
+            figures.show_after(self._display)
             raise error
         figures.show(self._display)
         return FINE
+
+    def completeness(self, source: str) -> str:
+        status: str = self._shell.check_complete(source)[0]
+        return status
+
+    def magics(self) -> list[str]:
+        return [name for kind in self._shell.magics_manager.magics.values() for name in kind]
 
     def _represent(self, value: object) -> Bundle:
         """What its class says, and what the user has told IPython's formatters about it."""
@@ -118,6 +126,10 @@ class Shell(InteractiveShell):
 
     def showsyntaxerror(self, *_: object, **_options: object) -> None:
         """As above."""
+
+    def _format_exception_for_storage(self, *_: object, **_options: object) -> dict[str, Any]:
+        """Nobody reads what IPython would keep of it, and to make that runs code of the user."""
+        return {}
 
     def system(self, command: str) -> None:
         """`!command`: with the input, output and interrupts that programs have."""

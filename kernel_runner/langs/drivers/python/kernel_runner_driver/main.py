@@ -90,6 +90,7 @@ class Driver:
         """What a cell may have closed or replaced is as it was."""
         self.interrupts.install()
         self.output.install()
+        self.output.begin_cell()
         self.asking.install()
         self.display.install()
         self.usage.begin()
@@ -99,7 +100,7 @@ class Driver:
         from kernel_runner_driver import answers
 
         try:
-            reply = answers.reply(frame, self.cells.namespace)
+            reply = answers.reply(frame, self.cells)
         except Exception as error:
             self.log("error", f"{frame.type}: {error!r}")
             reply = answers.nothing(frame)

@@ -27,6 +27,7 @@ class Patches:
             "linecache": self._linecache,
             "getpass": self._getpass,
             "subprocess": self._subprocess,
+            "threading": self._threading,
             "matplotlib.pyplot": self._pyplot,
             "IPython.core.display_functions": self._ipython,
             "plotly.io": self._plotly,
@@ -95,6 +96,16 @@ class Patches:
         ):
             if hasattr(holder, name):
                 setattr(holder, name, self._flushing(getattr(holder, name)))
+
+    def _threading(self, module: Any) -> None:
+        original = module.Thread.start
+
+        def start(thread: Any) -> None:
+            original(thread)
+            self._output.thread_started(thread.ident)
+
+        start.__doc__ = original.__doc__
+        module.Thread.start = start
 
     def _pyplot(self, module: Any) -> None:
         from kernel_runner_driver import figures
