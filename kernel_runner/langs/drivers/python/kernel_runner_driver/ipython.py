@@ -44,7 +44,7 @@ class IPythonCells(Cells):
         self.namespace = shell.user_ns
         self._own_representations = display.represent
         display.represent = self._represent
-        display.text = shell.display_formatter.formatters["text/plain"]
+        display.text = self._text
         warnings.filterwarnings("ignore", "To exit: use")
 
     def run(self, source: str) -> bytes:
@@ -64,6 +64,11 @@ class IPythonCells(Cells):
 
     def magics(self) -> list[str]:
         return [name for kind in self._shell.magics_manager.magics.values() for name in kind]
+
+    def _text(self, value: object) -> str:
+        """As IPython lays it out; what raises there does so in `repr`, and is the user's error."""
+        text: str | None = self._shell.display_formatter.formatters["text/plain"](value)
+        return repr(value) if text is None else text
 
     def _represent(self, value: object) -> Bundle:
         """What its class says, and what the user has told IPython's formatters about it."""

@@ -71,6 +71,7 @@ class Driver:
             self.helper.begin()
             self.interrupts.start()
             outcome = self.cells.run(source)
+            self.interrupts.check()  # one that was held back, and a program had it instead
         except BaseException as error:
             self.interrupts.stop()
             outcome = self.cells.explain(error)

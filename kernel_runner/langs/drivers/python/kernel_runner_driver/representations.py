@@ -34,10 +34,7 @@ def rich(value: object) -> Bundle:
 
 
 def representations(value: object) -> Bundle:
-    """Every representation that the class of `value` offers, and the metadata of each.
-
-    Only the class is asked: an instance whose `__getattr__` says yes to everything lies.
-    """
+    """Every representation that the class of `value` offers, and the metadata of each."""
     kind = type(value)
     data: dict[str, object] = {}
     metadata: dict[str, object] = {}
@@ -47,6 +44,8 @@ def representations(value: object) -> Bundle:
         bundle = _asked(value, "_repr_mimebundle_", include=None, exclude=None)
         if isinstance(bundle, tuple):
             bundle, metadata = bundle[0], dict(bundle[1])
+        if not isinstance(bundle or {}, dict):
+            raise TypeError(f"_repr_mimebundle_ gives a dictionary, not {type(bundle).__name__}")
         data.update((mime, part) for mime, part in (bundle or {}).items() if part is not None)
     for method, mime in METHODS.items():
         if mime in data or not offers(kind, method):
@@ -60,7 +59,11 @@ def representations(value: object) -> Bundle:
 
 
 def offers(kind: type, method: str) -> bool:
-    return getattr(kind, method, None) is not None
+    """Whether it is written down in a class; neither `__getattr__` nor a metaclass is asked."""
+    for base in kind.__mro__:
+        if method in base.__dict__:
+            return base.__dict__[method] is not None
+    return False
 
 
 def _asked(value: Any, method: str, **options: object) -> Any:
