@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from kernel_runner_driver.interrupts import FOLDER
+
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
     from types import ModuleType
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from kernel_runner_driver.asking import Asking
     from kernel_runner_driver.display import Display
     from kernel_runner_driver.streams import Output
+
+
+DRAWING = "kernel_runner_drawing"
+"""A module of ours for users; the folder that it is in is not on their path."""
 
 
 class Patches:
@@ -40,7 +46,11 @@ class Patches:
         sys.meta_path.insert(0, self)
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        """Part of the import system: the spec of a module that is to be changed."""
+        """Part of the import system: the spec of a module that is to be changed, or is ours."""
+        if name == DRAWING:
+            from importlib.util import spec_from_file_location
+
+            return spec_from_file_location(name, f"{os.path.dirname(FOLDER)}/{name}.py")
         patch = self._waiting.get(name)
         if patch is None:
             return None
