@@ -72,6 +72,9 @@ class BaseRunner(ABC):
     query_shell: str | None = None
     """The one of them that does, once it is known."""
 
+    interpreter_restarts = 0
+    """How often an interpreter took the place of one that had ended."""
+
     def __init__(self, host: Host) -> None:
         self.host = host
         self.workspace = host.workspace

@@ -21,12 +21,17 @@ async def serving(
     max_pending_bytes: int = MAX_PENDING_BYTES,
     allowance: Allowance = UNLIMITED,
 ) -> AsyncIterator[None]:
-    """The channel is open inside the block; at its end all that runs is ended and answered."""
+    """The channel is open inside the block; at its end all that runs is ended and answered.
+
+    Raises:
+        ConfigError: the channel could not be opened, or whatever else ended the server before.
+    """
     opened, stop = asyncio.Event(), asyncio.Event()
+    ready = asyncio.create_task(runner.init(), name="init")
     server = Server(
         runner,
         [channel],
-        ready=runner.init(),
+        ready=ready,
         announce=lambda _: opened.set(),
         max_queue_length=max_queue_length,
         max_body_bytes=MAX_BODY_BYTES,
@@ -40,11 +45,16 @@ async def serving(
         yield
     finally:
         stop.set()
-        await server_task
+        try:
+            await server_task
+        finally:
+            ready.cancel()
 
 
 async def _first(server_task: asyncio.Task[None], opened: asyncio.Event) -> None:
-    """Return when the channel is open, or the server has failed."""
+    """Return when the channel is open; raise what the server failed with."""
     opening = asyncio.create_task(opened.wait(), name="opening")
     await asyncio.wait({server_task, opening}, return_when=asyncio.FIRST_COMPLETED)
     opening.cancel()
+    if server_task.done():
+        server_task.result()

@@ -12,6 +12,8 @@ import msgpack
 import zmq
 import zmq.asyncio
 
+from tests import schemas
+
 FAILURE_SECONDS: Final = 15.0
 """How long anything may take before the test fails; nothing is expected to take that long."""
 FINISHES: Final = ("clean-finished", "build-finished", "finished")
@@ -188,9 +190,7 @@ class SessionClient(Client):
 
     async def receive(self) -> Event:
         raw, body = await self.socket.recv_multipart()
-        header = msgpack.unpackb(raw)
-        assert header["v"] == 2
-        assert header["t_ns"] > 0
+        header = checked(raw)
         seq = header.get("seq")
         if seq is not None:
             is_again = self.hears_again and self._next_seq is not None and seq < self._next_seq
@@ -211,6 +211,13 @@ class SessionClient(Client):
             assert event.id == self._running, f"{event} while {self._running!r} runs"
         elif event.kind in FINISHES and event.id == self._running:
             self._running = ""
+
+
+def checked(raw: bytes) -> dict[str, Any]:
+    """The header of an event, which fits its schema."""
+    header: dict[str, Any] = msgpack.unpackb(raw)
+    assert (problems := schemas.problems_of("events", header)) == [], f"{header}: {problems}"
+    return header
 
 
 def log_text(event: Event) -> str:

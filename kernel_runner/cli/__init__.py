@@ -12,6 +12,7 @@ PROGRAM = "kernel-runner"
 FOR_PROGRAM = "words for the program go behind --"
 COMMANDS = {
     "run": "run a program, as its language's own command would",
+    "attach": "show what detached work prints, and wait for its end",
     "repl": "type code at a prompt, with its state kept",
     "serve": "serve clients: what an image does",
     "connect": "attach to a runner that is there, and type code",

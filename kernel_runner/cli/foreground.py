@@ -79,8 +79,11 @@ class Foreground:
         self.status = StatusLine(self._outlets[2].write if self.is_seen else lambda data: None)
 
     @contextmanager
-    def attached(self) -> Iterator[None]:
+    def attached(self, *, is_last: bool = False) -> Iterator[None]:
         """Keys and signals reach the program inside the block.
+
+        Args:
+            is_last: we end with the block: Ctrl-C no longer changes how the program has ended.
 
         Raises:
             Ended: a signal told us to end; whatever was awaited in the block is cancelled.
@@ -111,32 +114,38 @@ class Foreground:
             self._detach_keys()
             for number in heard:
                 self._loop.remove_signal_handler(number)
+            if is_last:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     async def follow(
         self, reply: Reply, *, stdout_fd: int = 1, takes_input: bool = False
     ) -> events.Finished:
         """Pass on what a queued request prints, and to it what is typed; how it ended."""
-        fds = {"stdout": stdout_fd, "stderr": 2}
         async for event in reply:
-            match event:
-                case events.Started():
-                    self._is_running = True
-                    if takes_input:
-                        self._open_input()
-                case events.Output():
-                    await self._write(fds[event.type], event.data)
-                case events.Media():
-                    await self._show(event)
-                case events.Log(level="warning" | "error" | "critical"):
-                    self.tell(event.text)
-                case events.Stopped():
-                    await self.flush()
-                    self._follow_stop()
-                case events.Finished():
-                    self._is_running = False
-                    await self.flush()
-                    return event
+            await self.pass_on(event, stdout_fd=stdout_fd, takes_input=takes_input)
+            if isinstance(event, events.Finished):
+                return event
         raise AssertionError("a queued request ends with its finish")
+
+    async def pass_on(self, event: events.AnyEvent, *, stdout_fd: int, takes_input: bool) -> None:
+        """Do what one of its events asks for."""
+        match event:
+            case events.Started():
+                self._is_running = True
+                if takes_input:
+                    self._open_input()
+            case events.Output():
+                await self._write(stdout_fd if event.type == "stdout" else 2, event.data)
+            case events.Media():
+                await self._show(event)
+            case events.Log(level="warning" | "error" | "critical"):
+                self.tell(event.text)
+            case events.Stopped():
+                await self.flush()
+                self._follow_stop()
+            case events.Finished():
+                self._is_running = False
+                await self.flush()
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""

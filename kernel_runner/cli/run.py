@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from kernel_runner import guardian, langs, limit_words
 from kernel_runner.cli import FOR_PROGRAM
+from kernel_runner.cli.folders import current_folder
 from kernel_runner.cli.key_option import add_key, key_file_of
+from kernel_runner.cli.sources import language_of, sources_among
 from kernel_runner.errors import UsageError
 from kernel_runner.messages.options import Limits
 
@@ -28,6 +30,7 @@ examples:
   kernel-runner run --wall 10 slow.py
   kernel-runner run --cpu 2 --memory 256M --output 1M hello.py
   kernel-runner run --watch page.py
+  kernel-runner run --detach train.py
   kernel-runner run --connect tcp://127.0.0.1:2010 main.py data.csv
 """
 STANDARD_INPUT: Final = "-"
@@ -51,9 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files", nargs="*", metavar="FILE", help="the sources, the main one first; - reads one"
     )
     parser.add_argument("-c", "--code", metavar="CODE", help="run this instead of files")
-    parser.add_argument("-l", "--lang", metavar="LANG", help="the language, else by the ending")
+    parser.add_argument(
+        "-l", "--lang", metavar="LANG", help="the language, else by ending or #! line"
+    )
     parser.add_argument(
         "-w", "--watch", action="store_true", help="run it again whenever a source changes"
+    )
+    parser.add_argument(
+        "-d", "--detach", action="store_true", help="let it run without you; `attach` comes back"
     )
     limits = parser.add_argument_group("limits of the program, sizes as 65536, 64K, 256M or 2G")
     for word, value, text in LIMITS:
@@ -77,6 +85,10 @@ def run(options: argparse.Namespace) -> int:
     language = _language(options)
     if options.connect is None:
         _check_tool(language, options.runtime_path)
+        current_folder()
+    if options.detach:
+        exit_code = _detach(options, language)
+    elif options.connect is None:
         control = guardian.fork()  # before there are threads, and before much is loaded
         from kernel_runner.cli.run_local import run_here
 
@@ -92,16 +104,24 @@ def run(options: argparse.Namespace) -> int:
     os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
 
 
+def _detach(options: argparse.Namespace, language: "type[BaseRunner]") -> int:
+    from kernel_runner.cli.remote import in_full
+    from kernel_runner.cli.run_detached import run_detached
+
+    program, key_file = _program(options, language), key_file_of(options)
+    address = None if options.connect is None else in_full(options.connect)
+    return run_detached(program, options.files, address, key_file)
+
+
 def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Program":
     from kernel_runner.cli.program import Program
 
     code = options.code.encode() if options.code is not None else None
     if options.files == [STANDARD_INPUT]:
         code = sys.stdin.buffer.read()
-    sources = [name for name in options.files if name.endswith((*language.extensions,))]
     return Program(
         language=language,
-        sources=tuple(sources or options.files),
+        sources=tuple(sources_among(options.files, language) if code is None else ()),
         code=code,
         args=tuple(options.rest),
         limits=_limits_of(options),
@@ -116,6 +136,8 @@ def _check_sources(options: argparse.Namespace) -> None:
         raise UsageError("--watch and --runtime-path are for programs that run here")
     if options.connect is None and options.key is not None:
         raise UsageError("--key is for a runner that is there, with --connect")
+    if options.watch and options.detach:
+        raise UsageError("--watch and --detach: give one of them")
     if options.watch and (STANDARD_INPUT in files or options.code is not None):
         raise UsageError("--watch is for files: code and standard input do not change")
     if options.watch:
@@ -169,16 +191,7 @@ def _language(options: argparse.Namespace) -> "type[BaseRunner]":
         return langs.load(options.lang)
     if options.code is not None or options.files == [STANDARD_INPUT]:
         raise UsageError("which language? say --lang, as in: --lang python")
-    found = {language.name: name for name in options.files for language in langs.of_file(name)[:1]}
-    match sorted(found):
-        case []:
-            names, endings = " ".join(options.files), " ".join(langs.endings())
-            raise UsageError(f"{names}: not one of the known endings ({endings}); say --lang")
-        case [only]:
-            return langs.load(only)
-        case several:
-            files = ", ".join(f"{found[name]} is {name}" for name in several)
-            raise UsageError(f"one language at a time: {files}; say --lang")
+    return language_of(options.files)
 
 
 def _check_tool(language: "type[BaseRunner]", runtime_path: Path | None) -> None:

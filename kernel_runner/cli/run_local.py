@@ -29,7 +29,7 @@ def run_here(program: Program, control: socket.socket, *, watch: bool) -> int:
             from kernel_runner.cli.watch import run_at_changes
 
             return asyncio.run(run_at_changes(lambda: _run(program, launcher), program.sources))
-        return asyncio.run(_run(program, launcher))
+        return asyncio.run(_run(program, launcher, is_last=True))
     except Ended as ended:
         return ended.exit_code
     finally:
@@ -37,7 +37,7 @@ def run_here(program: Program, control: socket.socket, *, watch: bool) -> int:
         os.wait()  # the guardian, which leaves when all that was started has ended
 
 
-async def _run(program: Program, launcher: Launcher) -> int:
+async def _run(program: Program, launcher: Launcher, *, is_last: bool = False) -> int:
     with _source_files(program, launcher) as sources:
         terminal = terminal_of_program()
         async with local_kernel(
@@ -48,7 +48,7 @@ async def _run(program: Program, launcher: Launcher) -> int:
             runtime_path=program.runtime_path,
         ) as kernel:
             foreground = Foreground(kernel, terminal, feeds_stdin=False)
-            with foreground.attached():
+            with foreground.attached(is_last=is_last):
                 return await build_and_execute(program, sources, kernel, foreground)
 
 

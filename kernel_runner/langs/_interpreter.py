@@ -76,6 +76,7 @@ class InterpreterRunner(ScriptRunner):
             return await driver.run(code, task)
         except InterpreterDied:
             self._current = None
+            self.interpreter_restarts += 1
             await driver.stop()
             self._start()
             raise
@@ -147,6 +148,7 @@ class InterpreterRunner(ScriptRunner):
             return self._current
         if self._current is not None:
             log.info("the %s interpreter has ended; a new one is started", self.name)
+            self.interpreter_restarts += 1
             await self._current.stop()
             self._current = None
         starting = self._starting

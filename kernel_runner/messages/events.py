@@ -152,6 +152,23 @@ class Completeness(Event, frozen=True):
     status: Literal["complete", "incomplete", "invalid", "unknown"]
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """What a runner has done since its start; `tasks` that have ended by op and reason.
+
+    `wait_s` and `run_s` are sums over the tasks that left the queue, `sent_bytes` is output that
+    was handed to clients, `sessions` are those that are open now.
+    """
+
+    tasks: dict[str, dict[str, int]] = {}
+    wait_s: float = 0.0
+    run_s: float = 0.0
+    sent_bytes: int = 0
+    dropped_bytes: int = 0
+    replayed_events: int = 0
+    interpreter_restarts: int = 0
+    sessions: int = 0
+
+
 class Status(Event, frozen=True):
     """`state` is initializing, idle, busy or stopping; times are seconds since 1970.
 
@@ -169,6 +186,7 @@ class Status(Event, frozen=True):
     echo: str | None = None
     query_shell: str | None = None
     """What executes queries inside the interpreter, where there is a choice."""
+    counts: Counts = Counts()
 
 
 class QueueEntry(msgspec.Struct, frozen=True):
@@ -209,13 +227,13 @@ class Welcome(Event, frozen=True):
     runner_version: str
     features: list[str]
     next_seq: int
-    first_seq: int = 1
+    first_seq: int
     """The oldest event that is kept."""
 
-    max_body_bytes: int = 64 << 20
+    max_body_bytes: int
     """The largest body that the runner takes."""
 
-    max_pending_bytes: int = 8 << 20
+    max_pending_bytes: int
     """What the runner keeps in memory until it is acknowledged."""
 
 
