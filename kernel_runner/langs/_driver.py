@@ -12,6 +12,7 @@ from kernel_runner.errors import NEVER_RAN, InterpreterDied, LaunchError
 from kernel_runner.langs import _bodies
 from kernel_runner.langs._cell_meter import LONG_SECONDS, CellMeter
 from kernel_runner.langs._frames import Frame, FrameReader, MalformedFrame, encode
+from kernel_runner.langs._owners import Owners
 from kernel_runner.launcher import Argv, Launcher
 from kernel_runner.messages import events
 from kernel_runner.process import STEP_SECONDS, Flow, Program, Streams
@@ -22,8 +23,6 @@ EVENT_FD: Final = 4
 READY_SECONDS: Final = 30.0
 BEGIN_SECONDS: Final = 0.1
 """By then a driver has begun the cell that it was told to run."""
-MAX_KNOWN_CELLS: Final = 256
-"""Of so many cells threads that go on can be told apart; others print into the last one."""
 MAX_EARLY_BYTES: Final = 1 << 20
 """What an interpreter may print before its first cell; then it has to wait for that."""
 
@@ -40,9 +39,7 @@ class Driver:
         self._ready: asyncio.Future[Frame] = self._loop.create_future()
         self._done: asyncio.Future[Frame] | None = None
         self._answers: dict[str, asyncio.Future[Frame]] = {}
-        self._owner: Task | None = None
-        self._cells: dict[int, Task] = {}
-        self._cell_count = 0
+        self._owners = Owners()
         self._interrupts = 0
         self._told_at = 0.0
         self._timers: list[asyncio.TimerHandle] = []
@@ -118,19 +115,21 @@ class Driver:
             on_output=self._raw_output,
             is_full=self._is_full,
             when_room=self._when_room,
-            pause=lambda: self._owner.clock.pause() if self._owner is not None else lambda: None,
+            pause=lambda: (
+                self._owners.last.clock.pause() if self._owners.last is not None else lambda: None
+            ),
         )
 
     def _is_full(self) -> bool:
-        if self._owner is None:
+        if self._owners.last is None:
             return self._early_bytes > MAX_EARLY_BYTES
-        return self._owner.session.full
+        return self._owners.last.session.full
 
     def _when_room(self, call: Callable[[], None]) -> None:
-        if self._owner is None:
+        if self._owners.last is None:
             self._on_first_cell.append(call)
         else:
-            self._owner.session.when_room(call)
+            self._owners.last.session.when_room(call)
 
     # One cell ---------------------------------------------------------------------------------
 
@@ -140,10 +139,8 @@ class Driver:
         Raises:
             InterpreterDied: the process ended before the cell did.
         """
-        self._owner, self._interrupts = task, 0
-        self._cell_count += 1
-        self._cells[self._cell_count] = task
-        self._cells.pop(self._cell_count - MAX_KNOWN_CELLS, None)
+        self._owners.begin(task)
+        self._interrupts = 0
         self._program.signals = task.signals
         self._done = self._loop.create_future()
         self._emit_early(task)
@@ -241,20 +238,20 @@ class Driver:
             self._drain_raw()
         match frame.type:
             case "stdout":
-                self._output("stdout", frame.body, self._owner_of(frame))
+                self._output("stdout", frame.body, self._owners.of(frame))
             case "stderr":
-                self._output("stderr", frame.body, self._owner_of(frame))
+                self._output("stderr", frame.body, self._owners.of(frame))
             case "media":
                 if (shown := _bodies.media(frame.body)) is not None:
-                    self._post(shown, self._owner_of(frame))
+                    self._post(shown, self._owners.of(frame))
             case "clear":
                 cleared = events.ClearOutput(frame.keys.get("wait") == "1")
-                self._post(cleared, self._owner_of(frame))
+                self._post(cleared, self._owners.of(frame))
             case "waiting":
                 self._open_prompt(is_password=frame.keys.get("password") == "1")
             case "error":
-                if self._owner is not None:
-                    self._owner.traceback = _bodies.details(frame.body)
+                if self._owners.last is not None:
+                    self._owners.last.traceback = _bodies.details(frame.body)
             case "done":
                 self._drain_raw()
                 _resolve(self._done, frame)
@@ -282,7 +279,7 @@ class Driver:
     def _raw_output(self, stream: events.StreamName, data: bytes) -> None:
         """Output past the driver: behind the frames that were written when there was none yet."""
         if self._draining:
-            self._output(stream, data, self._owner)
+            self._output(stream, data, self._owners.last)
             return
         self._held.append((stream, data))
         self._events.drain()
@@ -291,12 +288,7 @@ class Driver:
     def _release_held(self) -> None:
         held, self._held = self._held, []
         for stream, data in held:
-            self._output(stream, data, self._owner)
-
-    def _owner_of(self, frame: Frame) -> Task | None:
-        """The task of the cell that the frame names; that of the last cell when it names none."""
-        cell = frame.keys.get("cell", "")
-        return (self._cells.get(int(cell)) if cell.isdecimal() else None) or self._owner
+            self._output(stream, data, self._owners.last)
 
     def _output(self, stream: events.StreamName, data: bytes, owner: Task | None) -> None:
         self._streams.last_output = self._loop.time()
@@ -319,8 +311,8 @@ class Driver:
             self._on_first_cell.pop()()
 
     def _open_prompt(self, *, is_password: bool) -> None:
-        if self._owner is not None and self._done is not None:
-            self._owner.input.open_prompt(certain=True, is_password=is_password)
+        if self._owners.last is not None and self._done is not None:
+            self._owners.last.input.open_prompt(certain=True, is_password=is_password)
 
     def _lost(self) -> None:
         """The process has ended: whoever waits for it is told."""
@@ -335,8 +327,8 @@ class Driver:
         else:
             how = f"ended with exit code {exited.exit_code}"
         died = InterpreterDied(self._name, how, exited.exit_code)
-        if self._owner is not None and self._done is not None and not self._done.done():
-            self._owner.signal = exited.signal
+        if self._owners.last is not None and self._done is not None and not self._done.done():
+            self._owners.last.signal = exited.signal
         for waiting in (self._ready, self._done):
             if waiting is not None and not waiting.done():
                 waiting.set_exception(died)
