@@ -191,8 +191,8 @@ class _Connection:
         self.close()
 
 
-def read_media(body: bytes) -> events.Media:
-    """One displayed object, as JSON.
+def read_media(body: bytes, binary: bytes = b"") -> events.Media:
+    """One displayed object, as JSON; ``binary`` in that says what of it stands behind.
 
     Raises:
         MalformedBody: user code has a hand in it.
@@ -200,6 +200,10 @@ def read_media(body: bytes) -> events.Media:
     try:
         shown = json.loads(body)
         data = {mime: _content(mime, content) for mime, content in shown["data"].items()}
+        at = 0
+        for mime, length in shown.get("binary", {}).items():
+            data[mime] = binary[at : at + length]
+            at += length
         metadata = shown.get("metadata", {})
         if not isinstance(metadata, dict):
             raise TypeError("metadata has to be a map")

@@ -242,7 +242,7 @@ class Driver:
             case "stderr":
                 self._output("stderr", frame.body, self._owners.of(frame))
             case "media":
-                if (shown := _bodies.media(frame.body)) is not None:
+                if (shown := _bodies.media(frame)) is not None:
                     self._post(shown, self._owners.of(frame))
             case "clear":
                 cleared = events.ClearOutput(frame.keys.get("wait") == "1")

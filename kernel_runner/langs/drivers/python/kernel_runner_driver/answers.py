@@ -10,6 +10,7 @@ import codeop
 import inspect
 import keyword
 import re
+import sys
 
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 DOTTED_NAME = re.compile(r"(?:[^\W\d]\w*\s*\.\s*)*(?:[^\W\d]\w*)?\Z")
 REST_OF_NAME = re.compile(r"\w*")
+IMPORTED = re.compile(r"^[ \t]*import[ \t]+([\w.]+)(?:[ \t]+as[ \t]+(\w+))?[ \t]*$", re.MULTILINE)
 IMPORT = re.compile(r"^\s*(?:from|import)\s[^#;]*\Z")
 
 
@@ -53,7 +55,8 @@ def _complete(frame: Frame, cells: Cells) -> bytes:
     names: list[str] = []
     is_known = False
     if mark != "." and not IMPORT.match(line):
-        names, is_known = _suggestions(word, cells.namespace)
+        namespace = {**_imported(source), **cells.namespace}
+        names, is_known = _suggestions(word, namespace)
     if not is_known:
         names += [one for one in _by_jedi(source, cursor, word, cells) if one not in names]
     return _text(frame, "\n".join(names))
@@ -73,6 +76,16 @@ def _suggestions(word: str, namespace: dict[str, Any]) -> tuple[list[str], bool]
     else:
         return [], False
     return [owner_name + dot + name for name in sorted(_starting(start, names))], bool(dot)
+
+
+def _imported(source: str) -> dict[str, Any]:
+    """Modules that the source imports and that are there already: jedi would read their files."""
+    found = {}
+    for module, other_name in IMPORTED.findall(source):
+        name = module if other_name else module.partition(".")[0]
+        if name in sys.modules:
+            found[other_name or name] = sys.modules[name]
+    return found
 
 
 def _starting(start: str, names: list[str]) -> set[str]:

@@ -6,7 +6,7 @@ import builtins
 import os
 import sys
 
-from kernel_runner_driver.representations import body_of, offers, rich
+from kernel_runner_driver.representations import frame_of, offers, rich
 
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
@@ -146,9 +146,9 @@ class Display:
         self, data: dict[str, object], metadata: dict[str, object], **transient: object
     ) -> None:
         """One `media` frame, after what was printed before it."""
-        body = body_of(data, metadata, **transient)
+        head, body = frame_of(data, metadata, **transient)
         if not self._output.is_child:
-            self._post(lambda keys: b"media %d%s\n%s" % (len(body), keys, body))
+            self._post(lambda keys: b"media %d json=%d%s\n%s" % (len(body), head, keys, body))
 
     def _post(self, frame: Callable[[bytes], bytes]) -> None:
         output = self._output

@@ -144,6 +144,22 @@ def body_of(data: dict[str, object], metadata: dict[str, object], **more: object
     return json.dumps({"data": encoded, "metadata": metadata, **more}, default=str).encode()
 
 
+def frame_of(
+    data: dict[str, object], metadata: dict[str, object], **more: object
+) -> tuple[int, bytes]:
+    """The same with what is binary as it is, behind the JSON; how long that is."""
+    text, binary = {}, {}
+    for mime, content in data.items():
+        if isinstance(content, (bytes, bytearray, memoryview)) and not is_text(mime):
+            binary[mime] = bytes(content)
+        else:
+            text[mime] = content
+    if binary:
+        more["binary"] = {mime: len(content) for mime, content in binary.items()}
+    head = body_of(text, metadata, **more)
+    return len(head), b"".join([head, *binary.values()])
+
+
 def is_text(mime: str) -> bool:
     return (
         mime.startswith("text/")
