@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -81,6 +82,16 @@ def read_within(descriptor: int) -> bytes:
     assert ready, "nothing came in time"
     data = os.read(descriptor, 65_536)
     assert data, "the driver has left"
+    return data
+
+
+def shown(frame: Frame) -> dict[str, str | bytes]:
+    """The representations in a `media` frame."""
+    size = int(frame.keys["json"])
+    head, binary = json.loads(frame.body[:size]), frame.body[size:]
+    data: dict[str, str | bytes] = head["data"]
+    for mime, length in head.get("binary", {}).items():
+        data[mime], binary = binary[:length], binary[length:]
     return data
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import subprocess
 import sys
@@ -14,7 +12,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from tests.driver_peer import Peer, read_within, started, words
+from tests.driver_peer import Peer, read_within, shown, started, words
 
 STARTS_A_THREAD = """\
 import sys, threading
@@ -34,8 +32,8 @@ def test_what_a_thread_prints_after_its_cell_names_that_cell(peer: Peer) -> None
 
     frames = peer.run("print('mine')\ngo.set(); _ = said.wait()\nprint('mine, too')")
 
-    shown = [(frame.type, frame.body, frame.keys.get("cell")) for frame in frames[:-1]]
-    assert shown == [
+    told = [(frame.type, frame.body, frame.keys.get("cell")) for frame in frames[:-1]]
+    assert told == [
         ("stdout", b"mine\n", None),
         ("stdout", b"late line\n", "1"),
         ("stderr", b"late error\n", "1"),
@@ -59,8 +57,7 @@ def test_a_drawing_is_sent_as_the_commands_since_the_last_one(peer: Peer) -> Non
 
     frames = peer.run("c.show()")
 
-    data = json.loads(frames[0].body)["data"]["application/x-sorna-drawing"]
-    assert msgpack.unpackb(base64.b64decode(data)) == [
+    assert msgpack.unpackb(shown(frames[0])["application/x-sorna-drawing"]) == [
         [0, "obj", 0, ["rect", 1, 2, 300, 4.5, "#ff0000ff", "#00000000", 0]],
         [0, "update", 0, "x", -7],
     ]
