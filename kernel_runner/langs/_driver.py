@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,7 @@ class Driver:
         self._answers: dict[str, asyncio.Future[Frame]] = {}
         self._owners = Owners()
         self._interrupts = 0
+        self._is_over = False
         self._told_at = 0.0
         self._timers: list[asyncio.TimerHandle] = []
         self.interrupt_again_seconds: float | None = None
@@ -154,17 +156,37 @@ class Driver:
         try:
             self._told_at = self._loop.time()
             self._tell(Frame("code", code.encode(errors="surrogatepass")))
-            return self._report(await self._done, task)
+            done = await self._done
+            self._is_over = True
+            await self._stop_interrupting()
+            return self._report(done, task)
         finally:
             watcher.stop()
             self._done = None
-            while self._timers:
-                self._timers.pop().cancel()
+            self._cancel_timers()
             cpu_seconds, max_rss_bytes = await self.meter.end()
             task.add_usage(max(cpu_seconds - task.cpu_seconds, 0.0), max_rss_bytes)
             self._streams.read_normally()
+            self._is_over = False
             if self.alive:
                 side.forget()
+
+    async def _stop_interrupting(self) -> None:
+        """What was sent to interrupt this cell does not meet the next one."""
+        self._cancel_timers()
+        if self._interrupts == 0:
+            return
+        if not self._program.stop_interrupting():
+            await self._program.ended_within(2 * STEP_SECONDS)
+            return
+        with suppress(TimeoutError):  # a cell can stop its keeper
+            async with asyncio.timeout(STEP_SECONDS):
+                # it is answered when all signals are on their way
+                await self._program.spawned.look()
+
+    def _cancel_timers(self) -> None:
+        while self._timers:
+            self._timers.pop().cancel()
 
     def _report(self, done: Frame, task: Task) -> int:
         keys = done.keys
@@ -175,6 +197,8 @@ class Driver:
 
     def interrupt(self, *, force: bool) -> None:
         """SIGINT keeps the state; a second one, or `force`, climbs and loses it."""
+        if self._is_over:
+            return
         self._interrupts += 1
         if force or self._interrupts > 1:
             self._program.interrupt(force=force)
