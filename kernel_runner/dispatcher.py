@@ -309,6 +309,7 @@ class Dispatcher:
             running=running.identity if running is not None else None,
             pid=os.getpid(),
             echo=echo,
+            query_shell=self._runner.query_shell,
             counts=self._outbox.metrics.counts(),
         )
 
