@@ -199,11 +199,13 @@ class Program:
         budget: Budget | None = None,
         on_stopped: Callable[[int], None] = lambda _: None,
         on_limit: Callable[[str], None] = lambda _: None,
+        on_killed: Callable[[str], None] = lambda _: None,
     ) -> "Program":
         """Start `argv` on these streams; on failure they are closed.
 
         Args:
             budget: what it may use; None: it is not measured.
+            on_killed: called with the reason when its jail ends it.
 
         Raises:
             LaunchError: it could not be started.
@@ -223,6 +225,7 @@ class Program:
             program_streams.close()
             raise
         program_streams.started()
+        spawned.on_killed = on_killed
         return cls(spawned, program_streams, signals)
 
     @property

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from kernel_runner.cli.media import TerminalKind
 
 CTRL_C: Final = b"\x03"
+JAIL: Final = "kernel_runner.jail"
+FIELDS: Final = ' {"rule"'
+"""What follows the sentence in a line of the jail is for programs."""
 TWICE_SECONDS: Final = 1.0
 """A second Ctrl-C within this time ends the program."""
 STUCK_SECONDS: Final = 0.2
@@ -139,7 +142,7 @@ class Foreground:
             case events.Media():
                 await self._show(event)
             case events.Log(level="warning" | "error" | "critical"):
-                self.tell(event.text)
+                self.tell(event.text.partition(FIELDS)[0] if event.logger == JAIL else event.text)
             case events.Stopped():
                 await self.flush()
                 self._follow_stop()

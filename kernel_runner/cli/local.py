@@ -46,20 +46,28 @@ async def local_kernel(
     work_dir: Path,
     own_streams: Mapping[int, int],
     runtime_path: Path | None = None,
+    jail: str | None = None,
 ) -> AsyncIterator[Kernel]:
     """A kernel for batch requests; nothing is written into the work directory.
 
     Args:
+        jail: the policy of the jail that programs are put into; None: they are in none.
         own_streams: descriptors that a program gets as they are, asked for with ``stream``.
     """
     scratch = config.make_scratch(os.environ)
     launcher.remove_at_end(scratch)
+    build_folder = scratch / "build"
+    env = dict(os.environ)
+    if jail is not None:
+        from kernel_runner.cli.jailed import jailed
+
+        env = jailed(launcher, jail, language.name, work_dir, scratch, env, build_folder)
     runner = language(
         Host(
             launcher,
-            Workspace(work_dir, build_folder=scratch / "build"),
+            Workspace(work_dir, build_folder=build_folder),
             scratch,
-            dict(os.environ),
+            env,
             runtime_path,
             batch_only=True,
             own_streams=own_streams,

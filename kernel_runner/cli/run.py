@@ -36,6 +36,8 @@ examples:
 """
 STANDARD_INPUT: Final = "-"
 NOTEBOOK: Final = ".ipynb"
+JAIL: Final = "run"
+"""The policy for programs of the person who runs them."""
 LIMITS: Final = (
     ("wall", "SECONDS", "end the program after this long"),
     ("cpu", "SECONDS", "end it when it has used so much processor time"),
@@ -72,6 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--connect", metavar="ADDRESS", help="send it to the runner there, and run it in its folder"
     )
     add_key(parser)
+    jail = parser.add_argument_group("the jail, which is around what runs here")
+    jail.add_argument("--jail", metavar="POLICY", help="another policy than run; auto: of its language")
+    jail.add_argument("--no-jail", action="store_true", help="let it do what you may do")
     notebooks = parser.add_argument_group("notebooks (.ipynb); limits are those of each cell")
     notebooks.add_argument("--in-place", action="store_true", help="write the outputs back into it")
     notebooks.add_argument(
@@ -108,7 +113,9 @@ def run(options: argparse.Namespace) -> int:
 
         gc.freeze()
         gc.enable()
-        exit_code = run_here(_program(options, language), control, watch=options.watch)
+        exit_code = run_here(
+            _program(options, language), control, watch=options.watch, jail=_jail_of(options)
+        )
     else:
         from kernel_runner.cli.remote import in_full
         from kernel_runner.cli.run_remote import run_there
@@ -148,6 +155,10 @@ def _check_sources(options: argparse.Namespace) -> None:
     files = options.files
     if options.connect is not None and (options.watch or options.runtime_path):
         raise UsageError("--watch and --runtime-path are for programs that run here")
+    if options.jail and options.no_jail:
+        raise UsageError("--jail and --no-jail: give one of them")
+    if options.connect is not None and (options.jail or options.no_jail):
+        raise UsageError("--jail and --no-jail are for programs that run here")
     if options.connect is None and options.key is not None:
         raise UsageError("--key is for a runner that is there, with --connect")
     if options.watch and options.detach:
@@ -169,6 +180,10 @@ def _check_sources(options: argparse.Namespace) -> None:
         ):
             is_source = name == files[0] or Path(name).exists()
             raise UsageError(f"{name}: {problem}" + ("" if is_source else f"; {FOR_PROGRAM}"))
+
+
+def _jail_of(options: argparse.Namespace) -> str | None:
+    return None if options.no_jail else options.jail or JAIL
 
 
 def _is_notebook(options: argparse.Namespace) -> bool:

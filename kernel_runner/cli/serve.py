@@ -43,6 +43,7 @@ OPTIONS: Final = (
     ("--max-limits", "LIMITS", "the most that requests may ask for (no limit)"),
     ("--cgroup", "DIR", "a cgroup v2 in which to make those of programs, or none (our own)"),
     ("--query-shell", "NAME", "what executes queries in the interpreter: plain or ipython (plain)"),
+    ("--jail", "POLICY", "put programs into a jail: a policy, auto for the language's own, or none"),
     ("--metrics", "ADDRESS", "counts for Prometheus: PORT on loopback, or tcp://HOST:PORT"),
     ("--log-format", "FORMAT", "of standard error: text, or json with one object a line (text)"),
     ("--log-level", "LEVEL", "of standard error: debug, info, warning or error (warning)"),
@@ -186,11 +187,16 @@ async def _serve(config: Config, control: socket.socket, until: Until) -> None:
     launcher.remove_at_end(scratch)
     if config.session_at == addresses.private_session(os.environ):
         addresses.make_private(Path(config.session_at.removeprefix("ipc://")).parent)
+    env = config.env
+    if config.jail is not None:
+        from kernel_runner.cli.jailed import jailed  # late: most runners have none
+
+        env = jailed(launcher, config.jail, config.language, config.work_dir, scratch, env)
     host = Host(
         launcher,
         Workspace(config.work_dir),
         scratch,
-        config.env,
+        env,
         config.runtime_path,
         query_shell=config.query_shell,
     )

@@ -256,8 +256,8 @@ def compile_policy(policy: Policy, path: str, machine: Machine | None = None) ->
         "places": {
             one: list(getattr(files, one)) for one in ("read", "execute", "write", "device")
         },
-        "listen": list(network.listen),
-        "connect": list(network.connect),
+        "listen": _ports(network.listen),
+        "connect": _ports(network.connect),
         "unix": network.unix,
         "max_processes": _count(policy.process.max_processes),
         "max_threads": _count(policy.process.max_threads),
@@ -299,6 +299,10 @@ def _numbers(answers: Mapping[str, str]) -> dict[str, int]:
         assert number is not None, "it was validated"
         found.update(dict.fromkeys(syscalls.expand([word]), number))
     return found
+
+
+def _ports(ports: schema.Ports) -> list[int] | None:
+    return None if ports == "any" else [one for one in ports if isinstance(one, int)]
 
 
 def _count(count: schema.Count) -> int | None:

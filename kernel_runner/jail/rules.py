@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         quiet: dict[str, int]
         kill: list[str]
         watch: list[str]
-        inet: bool  # any TCP port is allowed
+        inet: bool  # some TCP port is allowed
         listen: bool
         udp: bool
         unix: bool

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65_535)]
+Ports: TypeAlias = tuple[Port, ...] | Literal["any"]
 Count: TypeAlias = Annotated[int, Meta(ge=1)] | Literal["unlimited"]
 SIZE: Final = r"^(\d+) ?(B|KiB|MiB|GiB|TiB)$"
 TIME: Final = r"^(\d+(?:\.\d+)?) ?(ms|s|min|h)$"
@@ -36,8 +37,8 @@ class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """TCP ports by Landlock, the rest by the filter."""
 
-    listen: tuple[Port, ...] = ()
-    connect: tuple[Port, ...] = ()
+    listen: Ports = ()
+    connect: Ports = ()
     udp: bool = False
     unix: bool = False
 

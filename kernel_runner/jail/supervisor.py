@@ -247,10 +247,8 @@ class Supervisor:
         if self._learner is not None:
             self._learner.saw_port(call, port)
         key = "listen" if call == "bind" else "connect"
-        if (
-            self._learner is None
-            and port not in self._plan["listen" if key == "listen" else "connect"]
-        ):
+        allowed = self._plan["listen" if key == "listen" else "connect"]
+        if self._learner is None and allowed is not None and port not in allowed:
             what = f"{call} to TCP port {port}: not in network.{key}"
             self._say(pid, number, args, f"network.{key}", errno.EACCES, what)
 

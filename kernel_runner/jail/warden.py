@@ -103,7 +103,7 @@ class Warden:
         ((_, _, rights),) = ancillary
         listener, records_fd = struct.unpack("=2i", rights)
         policy, root, write_roots, roots = marshal.loads(message)
-        plan = plans.load(policy)
+        plan = plans.load_once(policy)
         reporter = Reporter(plan["policy"], None, records_fd)
         places = _Announced(write_roots, roots)
         supervisor = Supervisor(plan, listener, reporter, root=root, jail=places)
