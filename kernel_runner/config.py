@@ -21,6 +21,8 @@ from kernel_runner.telemetry import Telemetry
 ENV_PREFIX: Final = "KERNEL_RUNNER_"
 HIDDEN: Final = (ENV_PREFIX, *telemetry.OTEL_KEYS)
 """The beginnings of variables that are not for programs."""
+MEDIA_VARIABLE: Final = ENV_PREFIX + "MEDIA"
+"""Where a program finds the path of the socket in which it shows its pictures."""
 MAX_QUEUE_LENGTH: Final = 16_384
 MAX_PENDING_BYTES: Final = 8 << 20
 SOCKET_NAME_BYTES: Final = 32

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kernel_runner.config import MEDIA_VARIABLE
 from kernel_runner.errors import ConfigError
 from kernel_runner.jail import landlock, launch, places, plan, policy_files
 from kernel_runner.jail.errors import JailError, KernelLacks, PolicyError
@@ -50,7 +51,8 @@ class Confinement:
     Args:
         policy: its file.
         work_dir: the folder of the user's files.
-        private: folders for what programs make elsewhere; the first one for temporary files.
+        private: folders for what programs make elsewhere; the first one, in the scratch folder,
+            for temporary files.
         tools: what programs have to be able to read and execute beside themselves.
 
     Raises:
@@ -81,16 +83,22 @@ class Confinement:
             "package": [str(Path(__file__).parents[1])],
         }
         self._tools = [str(tool) for tool in tools]
+        self._scratch = private[0].parent
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """What of it programs find."""
-        return launch.environment_of(self._plan, self._variables, environ)
+        found = launch.environment_of(self._plan, self._variables, environ)
+        kept = os.path.realpath(found["TMPDIR"]) if found.get("TMPDIR") else None
+        if kept is not None and kept not in launch.SYSTEM:
+            self._variables["tmp"].append(kept)
+        return found
 
     def place(
         self, program: str, env: Mapping[str, str], cwd: Path, descriptors: Sequence[int]
     ) -> "Place":
         """Where this program is put, with the terminals that it is given."""
-        found = os.path.join(cwd, shutil.which(program, path=env.get("PATH")) or program)
+        found = str(cwd / (shutil.which(program, path=env.get("PATH")) or program))
+        media = env.get(MEDIA_VARIABLE, "")
         terminals = {os.ttyname(fd) for fd in descriptors if os.isatty(fd)}
         return {
             "policy": self.policy,
@@ -98,6 +106,7 @@ class Confinement:
                 **self._variables,
                 "program": [found, *self._tools],
                 "python": places.python_of(found),
+                "media": [media] if Path(media).parent == self._scratch else [],
                 "terminal": [*sorted(terminals), "/dev/tty"] if terminals else [],
             },
             "guarded": [os.getpid()],

@@ -9,7 +9,6 @@ import msgspec
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
 
-
 PROGRAMS: Final = "tmp"
 
 

@@ -62,9 +62,7 @@ def start(
     except OSError as error:
         return error.errno or errno.EAGAIN, what
     if program == 0:
-        _become_program(
-            spec, fds, ignored_signals, keeper, failure_write_fd, entrance_fd, confined
-        )
+        _become_program(spec, fds, ignored_signals, keeper, failure_write_fd, entrance_fd, confined)
     os.close(failure_write_fd)
     failure = os.read(failure_fd, MESSAGE_BYTES)
     os.close(failure_fd)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 CTRL_C: Final = b"\x03"
 JAIL: Final = "kernel_runner.jail"
-FIELDS: Final = ' {"rule"'
+FIELDS: Final = ' {"rule": '
+OF_FILES: Final = '"files.'
 """What follows the sentence in a line of the jail is for programs."""
 TWICE_SECONDS: Final = 1.0
 """A second Ctrl-C within this time ends the program."""
@@ -69,6 +70,7 @@ class Foreground:
         self._feeding: asyncio.Task[None] | None = None
         self._interrupted_at = -TWICE_SECONDS
         self._ended_by: signal.Signals | None = None
+        self._refused: list[str] = []
         self._has_stopped_it = self._is_running = False
         self.failure: str | None = None
         """Why our own output is not complete."""
@@ -142,13 +144,24 @@ class Foreground:
             case events.Media():
                 await self._show(event)
             case events.Log(level="warning" | "error" | "critical"):
-                self.tell(event.text.partition(FIELDS)[0] if event.logger == JAIL else event.text)
+                self._tell_log(event)
             case events.Stopped():
                 await self.flush()
                 self._follow_stop()
             case events.Finished():
                 self._is_running = False
                 await self.flush()
+                for sentence in self._refused if event.exit_code else ():
+                    self.tell(sentence)
+                self._refused.clear()
+
+    def _tell_log(self, event: events.Log) -> None:
+        sentence, _, fields = event.text.partition(FIELDS)
+        if event.logger == JAIL and fields.startswith(OF_FILES):
+            # many try to write and do without: it matters where the program failed
+            self._refused.append(sentence)
+        else:
+            self.tell(sentence if event.logger == JAIL else event.text)
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""

@@ -38,6 +38,7 @@ STANDARD_INPUT: Final = "-"
 NOTEBOOK: Final = ".ipynb"
 JAIL: Final = "run"
 """The policy for programs of the person who runs them."""
+JAIL_MACHINES: Final = ("x86_64", "aarch64")
 LIMITS: Final = (
     ("wall", "SECONDS", "end the program after this long"),
     ("cpu", "SECONDS", "end it when it has used so much processor time"),
@@ -75,7 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_key(parser)
     jail = parser.add_argument_group("the jail, which is around what runs here")
-    jail.add_argument("--jail", metavar="POLICY", help="another policy than run; auto: of its language")
+    jail.add_argument(
+        "--jail", metavar="POLICY", help="not run, but this policy; auto: the language's"
+    )
     jail.add_argument("--no-jail", action="store_true", help="let it do what you may do")
     notebooks = parser.add_argument_group("notebooks (.ipynb); limits are those of each cell")
     notebooks.add_argument("--in-place", action="store_true", help="write the outputs back into it")
@@ -100,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     if _is_notebook(options):
         from kernel_runner.cli.run_notebook import run_notebook
 
-        return run_notebook(options, _limits_of(options))
+        return run_notebook(options, _limits_of(options), _jail_of(options))
     language = _language(options)
     if options.connect is None:
         _check_tool(language, options.runtime_path)
@@ -113,9 +116,7 @@ def run(options: argparse.Namespace) -> int:
 
         gc.freeze()
         gc.enable()
-        exit_code = run_here(
-            _program(options, language), control, watch=options.watch, jail=_jail_of(options)
-        )
+        exit_code = run_here(_program(options, language), control, watch=options.watch)
     else:
         from kernel_runner.cli.remote import in_full
         from kernel_runner.cli.run_remote import run_there
@@ -147,6 +148,7 @@ def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Prog
         args=tuple(options.rest),
         limits=_limits_of(options),
         runtime_path=options.runtime_path,
+        jail=_jail_of(options) if options.connect is None else None,
     )
 
 
@@ -183,7 +185,14 @@ def _check_sources(options: argparse.Namespace) -> None:
 
 
 def _jail_of(options: argparse.Namespace) -> str | None:
-    return None if options.no_jail else options.jail or JAIL
+    if options.no_jail or options.jail:
+        return options.jail or None
+    if (here := os.uname().machine) not in JAIL_MACHINES:
+        print(
+            f"kernel-runner: there is no jail for {here}: the program runs in none", file=sys.stderr
+        )
+        return None
+    return JAIL
 
 
 def _is_notebook(options: argparse.Namespace) -> bool:

@@ -16,23 +16,20 @@ from kernel_runner.cli.standard_streams import streams_for_itself, terminal_of_p
 from kernel_runner.launcher import Launcher
 
 
-def run_here(
-    program: Program, control: socket.socket, *, watch: bool, jail: str | None = None
-) -> int:
+def run_here(program: Program, control: socket.socket, *, watch: bool) -> int:
     """Run it in the current folder; nothing is left of it when this returns.
 
     Args:
         control: leads to a guardian, which ends with it.
         watch: run it again whenever one of its sources changes, until Ctrl-C.
-        jail: the policy of the jail that it is put into; None: it is in none.
     """
     launcher = Launcher(control, cgroup.own_folder())
     try:
         if watch:
             from kernel_runner.cli.watch import run_at_changes
 
-            return asyncio.run(run_at_changes(lambda: _run(program, launcher, jail), program.sources))
-        return asyncio.run(_run(program, launcher, jail, is_last=True))
+            return asyncio.run(run_at_changes(lambda: _run(program, launcher), program.sources))
+        return asyncio.run(_run(program, launcher, is_last=True))
     except Ended as ended:
         return ended.exit_code
     finally:
@@ -40,9 +37,7 @@ def run_here(
         os.wait()  # the guardian, which leaves when all that was started has ended
 
 
-async def _run(
-    program: Program, launcher: Launcher, jail: str | None, *, is_last: bool = False
-) -> int:
+async def _run(program: Program, launcher: Launcher, *, is_last: bool = False) -> int:
     with _source_files(program, launcher) as sources:
         terminal = terminal_of_program()
         async with local_kernel(
@@ -51,7 +46,7 @@ async def _run(
             work_dir=Path.cwd(),
             own_streams=streams_for_itself(terminal),
             runtime_path=program.runtime_path,
-            jail=jail,
+            jail=program.jail,
         ) as kernel:
             foreground = Foreground(kernel, terminal, feeds_stdin=False)
             with foreground.attached(is_last=is_last):

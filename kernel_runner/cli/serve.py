@@ -43,7 +43,7 @@ OPTIONS: Final = (
     ("--max-limits", "LIMITS", "the most that requests may ask for (no limit)"),
     ("--cgroup", "DIR", "a cgroup v2 in which to make those of programs, or none (our own)"),
     ("--query-shell", "NAME", "what executes queries in the interpreter: plain or ipython (plain)"),
-    ("--jail", "POLICY", "put programs into a jail: a policy, auto for the language's own, or none"),
+    ("--jail", "POLICY", "of the programs: a policy, auto for the language's own, or none (none)"),
     ("--metrics", "ADDRESS", "counts for Prometheus: PORT on loopback, or tcp://HOST:PORT"),
     ("--log-format", "FORMAT", "of standard error: text, or json with one object a line (text)"),
     ("--log-level", "LEVEL", "of standard error: debug, info, warning or error (warning)"),

@@ -19,6 +19,12 @@ GROUPS: Final = {
     "odd": "what hardly any program uses",
 }
 
+REPORTS: Final = {
+    True: "also of files",
+    False: "not of files (--paths)",
+    "writes": "of files that would be written (--paths: of all)",
+}
+
 
 def explain(policy: Policy, name: str) -> list[str]:
     """What the policy allows, a line for each subject."""
@@ -68,6 +74,8 @@ def _network(policy: Policy) -> list[str]:
         words.append("UDP with anybody")
     if network.unix:
         words.append("sockets of this machine, by path")
+    elif network.sockets:
+        words.append(f"the sockets {_list(network.sockets)}")
     return [_line("network", "; ".join(words) or "none; pairs of sockets among its own processes")]
 
 
@@ -127,6 +135,6 @@ def _ends(policy: Policy) -> list[str]:
     )
     return [
         _line("else", says[policy.on_violation]),
-        _line("reports", "also of files" if policy.report.paths else "not of files (--paths)"),
+        _line("reports", REPORTS[policy.report.paths]),
         _line("needs", f"{need}; on a kernel without, {missing}"),
     ]

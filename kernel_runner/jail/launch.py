@@ -43,6 +43,7 @@ class Jail:
         absent: paths of the plan that do not exist.
         write_roots: the real paths of what may be written to, before the program could change
             where a link leads.
+        sockets: the paths that may be connected to.
 
     Raises:
         KernelLacks: the kernel cannot enforce a rule, and the plan insists.
@@ -72,6 +73,7 @@ class Jail:
         for path in self.write_roots:
             if path in SYSTEM:
                 raise JailError(f"{path} is never writable: choose another work directory")
+        self.sockets = places.put_in(plan["sockets"], variables)
         self.absent: list[str] = []
         self._ruleset: landlock.Ruleset | None = None
         if self.abi and contain:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         listen: list[int] | None  # None: any port
         connect: list[int] | None
         unix: bool
+        sockets: list[str]
         max_processes: int | None
         max_threads: int | None
         rlimits: dict[int, int]

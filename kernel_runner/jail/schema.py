@@ -41,6 +41,7 @@ class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     connect: Ports = ()
     udp: bool = False
     unix: bool = False
+    sockets: tuple[Path, ...] = ()  # that streams may be connected to where `unix` is false
 
 
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -79,9 +80,12 @@ class Syscalls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`paths`: refused files and programs are named; opening becomes much dearer."""
+    """`paths`: refused files and programs are named; opening becomes much dearer.
 
-    paths: bool = False
+    With `writes` only what would be written: opening for reading costs as much as ever.
+    """
+
+    paths: bool | Literal["writes"] = False
 
 
 class Require(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -37,7 +37,7 @@ def message_for(policy: str, jail: Jail, root: int) -> bytes:
 
     It has to be at most 64 KiB, which some hundred paths are.
     """
-    return marshal.dumps((policy, root, jail.write_roots, jail.roots()))
+    return marshal.dumps((policy, root, jail.write_roots, jail.roots(), jail.sockets))
 
 
 def announce(warden_fd: int, listener: int, records_fd: int, message: bytes) -> None:
@@ -52,8 +52,11 @@ def announce(warden_fd: int, listener: int, records_fd: int, message: bytes) -> 
 class _Announced:
     """The places of a jail that another process made."""
 
-    def __init__(self, write_roots: list[str], roots: dict[str, list[str]]) -> None:
+    def __init__(
+        self, write_roots: list[str], roots: dict[str, list[str]], sockets: list[str]
+    ) -> None:
         self.write_roots = write_roots
+        self.sockets = sockets
         self._roots = roots
 
     def roots(self) -> dict[str, list[str]]:
@@ -102,10 +105,10 @@ class Warden:
             return
         ((_, _, rights),) = ancillary
         listener, records_fd = struct.unpack("=2i", rights)
-        policy, root, write_roots, roots = marshal.loads(message)
+        policy, root, write_roots, roots, sockets = marshal.loads(message)
         plan = plans.load_once(policy)
         reporter = Reporter(plan["policy"], None, records_fd)
-        places = _Announced(write_roots, roots)
+        places = _Announced(write_roots, roots, sockets)
         supervisor = Supervisor(plan, listener, reporter, root=root, jail=places)
         self._programs[listener] = supervisor, reporter, records_fd
         self._poll.register(listener, select.POLLIN)
