@@ -161,10 +161,7 @@ class _Keeper:
         started = _start(spec, fds[1:], ignored_signals, entrance_fd)
         for fd in [*fds, *([entrance_fd] if entrance_fd is not None else [])]:
             os.close(fd)
-        if isinstance(started, int):
-            farewell = self._keep(started, spec["limits"])
-        else:
-            farewell = started
+        farewell = self._keep(started, spec["limits"]) if isinstance(started, int) else started
         if self._cgroup is not None:
             self._cgroup.remove()
         if spec["terminal"] is not None:
