@@ -110,7 +110,7 @@ class Spawned:
     def jail_is_empty(self) -> None:
         """No process of it is left in its jail."""
         self._refusals = None
-        if self._end is not None:
+        if self._end is not None and not self.ended.done():
             self.ended.set_result(self._end)
 
     async def until_started(self) -> None:
@@ -132,7 +132,7 @@ class Spawned:
 
     async def look(self) -> Waiting:
         """Whether a process of the program waits for its standard input just now."""
-        if self.ended.done():
+        if self._end is not None:
             return None
         answer: asyncio.Future[Waiting] = self._loop.create_future()
         self._looks.append(answer)
@@ -150,8 +150,8 @@ class Spawned:
     def _ask_meter(self, message: Message) -> asyncio.Future[Used]:
         answer: asyncio.Future[Used] = self._loop.create_future()
         self._watches.append(answer)
-        if self.ended.done():
-            self._answer_watch(*_used_at_last(self.ended.result()))
+        if self._end is not None:
+            self._answer_watch(*_used_at_last(self._end))
         else:
             self._tell(message)
         return answer
@@ -204,12 +204,12 @@ class Spawned:
 
     def _finish(self, end: TreeEnd) -> None:
         """Nothing of it is left; its jail may have something to say."""
+        self._end = self._end or end
         self.read_refusals()
-        if self._refusals is None:
-            self.ended.set_result(end)
-        elif self._end is None:
-            self._end = end
+        if self._refusals is not None:
             self._refusals.close_soon()
+        elif not self.ended.done():
+            self.ended.set_result(self._end)
 
     def _lost(self) -> None:
         """The keeper has gone; if it did not say farewell, it was killed, and its tree with it."""
@@ -224,7 +224,7 @@ class Spawned:
         while self._looks:
             self._answer_look(None)
         while self._watches:
-            self._answer_watch(*_used_at_last(self._end or self.ended.result()))
+            self._answer_watch(*_used_at_last(self._end or TreeEnd()))
 
     def _answer_watch(self, cpu_seconds: float, peak_bytes: int) -> None:
         if not (watch := self._watches.pop(0)).done():
