@@ -106,7 +106,8 @@ def _by_jedi(source: str, cursor: int, word: str, cells: Cells) -> list[str]:
         return []
     owner, dot, start = word.rpartition(".")
     found = [one.name_with_symbols for one in script.complete(*_position(source, cursor))]
-    return [owner + dot + name for name in found if start[:1] == "_" or name[:1] != "_"]
+    fitting = _starting(start, found)  # jedi does not look at capitals
+    return [owner + dot + name for name in found if name in fitting]
 
 
 def _script(source: str, cells: Cells) -> Any:
