@@ -210,7 +210,13 @@ def read_media(body: bytes, binary: bytes = b"") -> events.Media:
         display_id = shown.get("display_id")
         if display_id is not None and not isinstance(display_id, str):
             raise TypeError("display_id has to be text")
-        return events.Media(data, metadata, display_id, shown.get("update") is True)
+        return events.Media(
+            data,
+            metadata,
+            display_id,
+            update=shown.get("update") is True,
+            is_result=shown.get("is_result") is True,
+        )
     except UNREADABLE as error:
         raise MalformedBody("media", f"{type(error).__name__}: {error}") from error
 

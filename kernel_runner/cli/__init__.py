@@ -20,6 +20,7 @@ COMMANDS = {
     "queue": "list what runs and what waits in a runner",
     "cancel": "take a request from the queue of a runner, or interrupt it",
     "keygen": "make keys for a runner and its clients",
+    "jupyter": "make languages kernels of Jupyter",
     "langs": "list the languages, their tools and versions",
     "doctor": "tell what works here, and what to install",
     "bench": "measure this machine, each figure beside its floor",

@@ -32,7 +32,8 @@ class Program(msgspec.Struct, frozen=True):
 
 def hidden_name(program: Program) -> str:
     """A new name for a file with the program's source text."""
-    return f".kernel-runner-{os.urandom(4).hex()}{program.language.extensions[0]}"
+    ending = next(iter(program.language.extensions), "")
+    return f".kernel-runner-{os.urandom(4).hex()}{ending}"
 
 
 async def build_and_execute(

@@ -30,10 +30,12 @@ examples:
   kernel-runner run --wall 10 slow.py
   kernel-runner run --cpu 2 --memory 256M --output 1M hello.py
   kernel-runner run --watch page.py
+  kernel-runner run --in-place analysis.ipynb
   kernel-runner run --detach train.py
   kernel-runner run --connect tcp://127.0.0.1:2010 main.py data.csv
 """
 STANDARD_INPUT: Final = "-"
+NOTEBOOK: Final = ".ipynb"
 LIMITS: Final = (
     ("wall", "SECONDS", "end the program after this long"),
     ("cpu", "SECONDS", "end it when it has used so much processor time"),
@@ -70,6 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--connect", metavar="ADDRESS", help="send it to the runner there, and run it in its folder"
     )
     add_key(parser)
+    notebooks = parser.add_argument_group("notebooks (.ipynb); limits are those of each cell")
+    notebooks.add_argument("--in-place", action="store_true", help="write the outputs back into it")
+    notebooks.add_argument(
+        "--save-as", type=Path, metavar="FILE", help="write it with its outputs there"
+    )
+    notebooks.add_argument(
+        "--allow-errors", action="store_true", help="go on behind a cell that fails"
+    )
     parser.add_argument(
         "--runtime-path", type=Path, metavar="FILE", help="the interpreter or compiler"
     )
@@ -82,6 +92,10 @@ def run(options: argparse.Namespace) -> int:
         UsageError: what is asked for cannot be run; nothing was started.
     """
     _check_sources(options)
+    if _is_notebook(options):
+        from kernel_runner.cli.run_notebook import run_notebook
+
+        return run_notebook(options, _limits_of(options))
     language = _language(options)
     if options.connect is None:
         _check_tool(language, options.runtime_path)
@@ -155,6 +169,21 @@ def _check_sources(options: argparse.Namespace) -> None:
         ):
             is_source = name == files[0] or Path(name).exists()
             raise UsageError(f"{name}: {problem}" + ("" if is_source else f"; {FOR_PROGRAM}"))
+
+
+def _is_notebook(options: argparse.Namespace) -> bool:
+    """Raises `UsageError` when it is none, or not alone, and asked for what does not fit that."""
+    if not (options.files and options.files[0].endswith(NOTEBOOK)):
+        if options.in_place or options.save_as or options.allow_errors:
+            raise UsageError(f"--in-place, --save-as and --allow-errors are for {NOTEBOOK} files")
+        return False
+    if len(options.files) > 1 or options.rest:
+        raise UsageError("a notebook is run alone, without other files and words behind --")
+    if options.watch or options.detach:
+        raise UsageError("--watch and --detach are for programs, not for notebooks")
+    if options.in_place and options.save_as:
+        raise UsageError("say either --in-place or --save-as")
+    return True
 
 
 def _problem_of(file: Path, *, is_main: bool) -> str | None:

@@ -32,7 +32,7 @@ def names() -> Sequence[str]:
 
 
 def load(name: str) -> "type[BaseRunner]":
-    """The class of a language, by its name or an alias.
+    """The class of a language, by its name or an alias; ``jupyter:NAME`` is any Jupyter kernel.
 
     Raises:
         UnknownLanguage: nobody has it.
@@ -40,6 +40,10 @@ def load(name: str) -> "type[BaseRunner]":
     """
     if name in _own_names():
         return _load_own(name)
+    if name.startswith("jupyter:"):
+        from kernel_runner.langs._jupyter import generic
+
+        return generic(name.removeprefix("jupyter:"))
     plugins = _plugins()
     if name in plugins:
         return _load_plugin(plugins[name])

@@ -155,7 +155,8 @@ class Driver:
         self._timers.append(self._loop.call_later(LONG_SECONDS, self.meter.begin_late, task))
         try:
             self._told_at = self._loop.time()
-            self._tell(Frame("code", code.encode(errors="surrogatepass")))
+            keys = {"as_data": "1"} if task.options.as_data else {}
+            self._tell(Frame("code", code.encode(errors="surrogatepass"), keys))
             done = await self._done
             self._is_over = True
             await self._stop_interrupting()

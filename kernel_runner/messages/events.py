@@ -39,7 +39,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 class Media(Event, frozen=True, omit_defaults=True):
     """One displayed object in all its representations: text or bytes for each MIME type.
 
-    With `update` it takes the place of what was shown with this `display_id` before.
+    With `update` it takes the place of what was shown with this `display_id` before.  `is_result`:
+    it is the value of a query's last expression, which was asked for `as_data`.
     """
 
     type = "media"
@@ -47,6 +48,7 @@ class Media(Event, frozen=True, omit_defaults=True):
     metadata: dict[str, object] = {}
     display_id: str | None = None
     update: bool = False
+    is_result: bool = False
 
 
 class ClearOutput(Event, frozen=True):
@@ -90,7 +92,8 @@ class ErrorDetails(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `frames` are those of the user, the innermost last.  `cause` is what it was raised from,
     `context` what was being handled when it was raised; `exceptions` are those of a group.  Of a
-    syntax error `syntax` has the place.  `hint` is a sentence about what may help.
+    syntax error `syntax` has the place.  `hint` is a sentence about what may help,
+    `text` what is printed of it where it is not wanted `as_data`.
     """
 
     name: str
@@ -102,6 +105,7 @@ class ErrorDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     exceptions: list["ErrorDetails"] = []
     syntax: dict[str, object] | None = None
     hint: str | None = None
+    text: str = ""
 
 
 class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_code": "exitCode"}):

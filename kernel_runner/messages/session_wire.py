@@ -170,4 +170,5 @@ def _read_media(fields: Header) -> events.Media:
     display_id, update = fields.get("display_id"), fields.get("update", False)
     if not isinstance(display_id, str | None) or not isinstance(update, bool):
         raise ValueError("display_id has to be text, and update true or false")
-    return events.Media(data, metadata, display_id, update)
+    is_result = fields.get("is_result") is True
+    return events.Media(data, metadata, display_id, update, is_result)

@@ -116,8 +116,8 @@ def _by_jedi(source: str, cursor: int, word: str, cells: Cells) -> list[str]:
     owner, dot, start = word.rpartition(".")
     with READS_SOURCE:
         found = [one.name_with_symbols for one in script.complete(*_position(source, cursor))]
-    # to jedi upper and lower case are the same
-    return [owner + dot + name for name in found if name in _starting(start, found)]
+    fitting = _starting(start, found)  # jedi does not look at capitals
+    return [owner + dot + name for name in found if name in fitting]
 
 
 def _script(source: str, cells: Cells) -> Any:

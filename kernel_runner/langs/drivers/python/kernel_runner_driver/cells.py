@@ -129,7 +129,7 @@ class Cells:
         from kernel_runner_driver import errors
 
         try:
-            errors.report(error, self._output)
+            errors.report(error, self._output, self._display.as_data)
         except BaseException as trouble:  # such as a name of the standard library shadowed
             try:
                 sys.__excepthook__(type(error), error, error.__traceback__)

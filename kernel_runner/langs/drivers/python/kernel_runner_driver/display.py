@@ -21,6 +21,8 @@ class Display:
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        self.as_data = False
+        """Values of cells and errors are wanted as data, for a notebook."""
         self.represent: Callable[[object], Bundle] = rich
         """What tells the representations of an object; IPython's shell puts its own here."""
         self.text: Callable[[object], str] = repr
@@ -48,7 +50,11 @@ class Display:
         if value is None or not self.is_echo_wanted:
             return
         sys.modules["__main__"].__dict__["_"] = value
-        self.show(value)
+        if self.as_data:
+            data, metadata = self.represent(value)
+            self.send(data or {"text/plain": self.text(value)}, metadata, is_result=True)
+        else:
+            self.show(value)
         if type(value).__module__ == "matplotlib.figure":
             from kernel_runner_driver import figures
 

@@ -19,27 +19,25 @@ MAX_LINKED = 64
 """So many exceptions are told as data, with all that are chained to them and grouped in them."""
 
 
-def report(error: BaseException, output: Output) -> None:
-    """Print the user's part of the traceback, and send it as data."""
+def report(error: BaseException, output: Output, as_data: bool) -> None:
+    """Send the user's part of the traceback as data, and unless it is wanted so, print it."""
     _trim(error, set())
     hint = _hint(error)
-    if isinstance(error, KeyboardInterrupt):
-        output.stderr.write(_short(error))
-    elif type(error).__name__ == "UsageError" and type(error).__module__.startswith("IPython."):
-        output.stderr.write(f"UsageError: {error}\n")
-    elif sys.excepthook is not sys.__excepthook__:
+    text = _text(error)
+    if sys.excepthook is not sys.__excepthook__ and not isinstance(error, KeyboardInterrupt):
         sys.excepthook(type(error), error, error.__traceback__)
-    else:
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
-        output.stderr.write("".join(lines))
-    if hint:
+    elif not as_data:
+        output.stderr.write(text)
+    if hint and not as_data:
         output.stderr.write(f"hint: {hint}\n")
     sys.last_type, sys.last_value = type(error), error
     sys.last_traceback = error.__traceback__
-    data = as_data(error, [])
+    details = _details(error, [])
+    if as_data:
+        details["text"] = text
     if hint:
-        data["hint"] = hint
-    body = json.dumps(data, default=repr).encode()
+        details["hint"] = hint
+    body = json.dumps(details, default=repr).encode()
     output.collect()
     output.wire.post(b"error %d\n%s" % (len(body), body))
 
@@ -82,6 +80,15 @@ def _of_user(trace: TracebackType | None) -> TracebackType | None:
     return kept[0] if kept else None
 
 
+def _text(error: BaseException) -> str:
+    """What is printed of it."""
+    if isinstance(error, KeyboardInterrupt):
+        return _short(error)
+    if type(error).__name__ == "UsageError" and type(error).__module__.startswith("IPython."):
+        return f"UsageError: {error}\n"
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
 def _short(error: BaseException) -> str:
     """An interrupt needs no more than the line of the cell that it met."""
     lines = [
@@ -96,7 +103,7 @@ def _short(error: BaseException) -> str:
 # As data --------------------------------------------------------------------------------------
 
 
-def as_data(error: BaseException, told: list[BaseException]) -> dict[str, object]:
+def _details(error: BaseException, told: list[BaseException]) -> dict[str, object]:
     """What `errors.ErrorDetails` of the runner holds; `told` are those that were told already."""
     told.append(error)
     data: dict[str, object] = {
@@ -114,8 +121,8 @@ def as_data(error: BaseException, told: list[BaseException]) -> dict[str, object
         linked["context"] = error.__context__
     for name, other in linked.items():
         if other is not None and _is_new(other, told):
-            data[name] = as_data(other, told)
-    members = [as_data(one, told) for one in _grouped(error) if _is_new(one, told)]
+            data[name] = _details(other, told)
+    members = [_details(one, told) for one in _grouped(error) if _is_new(one, told)]
     if members:
         data["exceptions"] = members
     return data

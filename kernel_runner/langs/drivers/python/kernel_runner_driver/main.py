@@ -59,6 +59,7 @@ class Driver:
             if frame is None:
                 return
             if frame.type == "code":
+                self.display.as_data = "as_data" in frame.options
                 self.execute(frame.body.decode("utf-8", "replace"))
             else:
                 # Whatever time it takes, the next question is heard.
