@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kernel_runner.client import Kernel, connect, launch
     from kernel_runner.langs._compiled import CompiledRunner
     from kernel_runner.langs._interpreter import InterpreterRunner
+    from kernel_runner.langs._jupyter import JupyterRunner
     from kernel_runner.langs._script import ScriptRunner
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ __all__ = [
     "BaseRunner",
     "CompiledRunner",
     "InterpreterRunner",
+    "JupyterRunner",
     "Kernel",
     "ScriptRunner",
     "__version__",
@@ -31,6 +33,7 @@ _HOMES = {
     "BaseRunner": "kernel_runner.base",
     "CompiledRunner": "kernel_runner.langs._compiled",
     "InterpreterRunner": "kernel_runner.langs._interpreter",
+    "JupyterRunner": "kernel_runner.langs._jupyter",
     "Kernel": "kernel_runner.client",
     "ScriptRunner": "kernel_runner.langs._script",
     "connect": "kernel_runner.client",

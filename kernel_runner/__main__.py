@@ -10,7 +10,7 @@ from functools import partial
 from kernel_runner import cli, guardian, process_tree
 
 HELP = ("--help", "-h", "--version")
-UNTIL_EOF = "--until-eof"
+HEARS_STDIN = {"--until-eof", "--until-fetched"}
 DEBUG = "--debug"
 
 
@@ -22,7 +22,7 @@ def main() -> int:
         if DEBUG not in words:
             process_tree.hide()
         # the guardian puts /dev/null in its place
-        stdin_fd = os.dup(0) if UNTIL_EOF in words else None
+        stdin_fd = os.dup(0) if HEARS_STDIN & {*words} else None
         return guardian.main(partial(_serve, words[words[0] == "serve" :], stdin_fd))
     from kernel_runner.cli import command_line
 

@@ -7,17 +7,20 @@ import os
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, get_type_hints
 
 import msgspec
 
-from kernel_runner import addresses, cgroup, keys, limit_words
+from kernel_runner import addresses, cgroup, keys, limit_words, telemetry
 from kernel_runner.errors import BadKey, ConfigError
 from kernel_runner.keys import ServerKeys
 from kernel_runner.limit_words import Written
 from kernel_runner.messages.options import Limits
+from kernel_runner.telemetry import Telemetry
 
 ENV_PREFIX: Final = "KERNEL_RUNNER_"
+HIDDEN: Final = (ENV_PREFIX, *telemetry.OTEL_KEYS)
+"""The beginnings of variables that are not for programs."""
 MAX_QUEUE_LENGTH: Final = 16_384
 MAX_PENDING_BYTES: Final = 8 << 20
 SOCKET_NAME_BYTES: Final = 32
@@ -59,11 +62,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_limits: Limits = Limits()
     """The most that requests may ask for."""
 
+    query_shell: str | None = None
+    """What executes queries inside the interpreter; None: the first one of its language."""
+
     cgroup: str | None = None
     """The cgroup v2 below which limited programs get theirs; None: they are only watched."""
 
+    telemetry: Telemetry = Telemetry()
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class Options(telemetry.Options, frozen=True, forbid_unknown_fields=True):
     """Options as people write them: text, or absent."""
 
     commands: str | None = None
@@ -76,7 +84,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     work_dir: str | None = None
     runtime_path: str | None = None
     address_file: str | None = None
-    debug: bool | None = None
     max_queue_length: int | None = None
     max_body_bytes: int | None = None
     max_pending_bytes: int | None = None
@@ -85,6 +92,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Written | None = None
     max_limits: Written | None = None
     cgroup: str | None = None
+    query_shell: str | None = None
 
 
 NAMES: Final[Mapping[str, str]] = {
@@ -111,6 +119,7 @@ EXPECTED: Final[Mapping[object, str]] = {
     int | None: "a whole number",
     bool | None: "true or false",
     Written | None: "text such as wall=10,memory=256M, or a table",
+    **telemetry.EXPECTED,
 }
 
 DEFAULT_PORTS: Final = {"commands": 2000, "events": 2001, "session": 2010}
@@ -178,13 +187,13 @@ def _checked(given: Mapping[str, object], source: str, problems: list[str]) -> d
         if (field := NAMES.get(name)) is None:
             problems.append(f"{source}: unknown option {name!r}; known: {', '.join(sorted(NAMES))}")
             continue
-        if field in DEFAULT_PORTS and type(value) is int:
+        if field in (*DEFAULT_PORTS, "metrics") and type(value) is int:
             value = str(value)  # in a file a port is a number
         try:
             # strict=False: in the environment and on the command line all is text
             options = msgspec.convert({field: value}, Options, strict=False)
         except msgspec.ValidationError:
-            expected = EXPECTED[Options.__annotations__[field]]
+            expected = EXPECTED[get_type_hints(Options)[field]]
             problems.append(f"{source}: {name}: has to be {expected}, not {reprlib.repr(value)}")
             continue
         settings[field] = getattr(options, field)
@@ -237,7 +246,9 @@ def _build(
         limits=limits,
         max_limits=max_limits,
         cgroup=_cgroup(options.cgroup, problems),
-        env={key: value for key, value in environment.items() if not key.startswith(ENV_PREFIX)},
+        query_shell=options.query_shell,
+        telemetry=telemetry.read(options, environment, problems, plaintext=options.plaintext),
+        env={key: value for key, value in environment.items() if not key.startswith(HIDDEN)},
         **sizes,
     )
 
@@ -334,7 +345,7 @@ def make_scratch(environment: Mapping[str, str]) -> Path:
     parent = Path(environment.get("TMPDIR") or "/tmp")
     name = f"kernel-runner-{os.urandom(8).hex()}"
     try:
-        folder = parent.absolute() / name
+        folder = parent.resolve(strict=True) / name
         if len(os.fsencode(folder)) + SOCKET_NAME_BYTES > addresses.MAX_IPC_BYTES:
             folder = Path("/tmp") / name
         folder.mkdir(mode=0o700)

@@ -15,6 +15,7 @@ from kernel_runner.base import BaseRunner
 from kernel_runner.errands import Errands
 from kernel_runner.errors import (
     NEVER_RAN,
+    SEE_THE_LOG,
     KernelRunnerError,
     NoProgram,
     NoPrompt,
@@ -126,7 +127,8 @@ class Dispatcher:
     def _cancel(self, request: Request, target: str) -> None:
         task = self._find(request, target)
         if task is None:
-            self._refuse(request, "not-found", f"no request {target!r} waits or runs")
+            text = f"no request {target!r} waits or runs"
+            self._refuse(request, "not-found", text, "queue tells which do")
             return
         if task is self._queue.running:
             self._interrupt(task, "cancelled", force=False)
@@ -138,7 +140,8 @@ class Dispatcher:
     def _interrupt_running(self, command: commands.Interrupt, request: Request) -> None:
         running = self._queue.current
         if not self._is_running(command.target, request):
-            self._refuse(request, "not-running", f"request {command.target!r} does not run now")
+            text = f"request {command.target!r} does not run now"
+            self._refuse(request, "not-running", text, "queue tells which does")
             return
         if running is not None and command.typed:
             running.reach(lambda _: self._interrupt_typed(running, force=command.force))
@@ -224,7 +227,7 @@ class Dispatcher:
             taken.add_done_callback(lambda _: self._answer(request, events.Ok()))
 
     def _hello(self, command: commands.Hello, request: Request) -> None:
-        session = sessions.session_for(command, self._outbox)
+        session = sessions.session_for(command, self._outbox, self._queue.sessions)
         self._answer(
             request,
             events.Welcome(
@@ -257,7 +260,7 @@ class Dispatcher:
     def _answer(self, request: Request, event: events.AnyEvent) -> None:
         self._outbox.answer(request.peer, event, request.id)
 
-    def _refuse(self, request: Request, code: str, message: str, hint: str = "") -> None:
+    def _refuse(self, request: Request, code: str, message: str, hint: str) -> None:
         self._answer(request, events.Refused(request.command.op, code, message, hint))
 
     def _refuse_bad(self, bad: BadRequest) -> None:
@@ -267,6 +270,10 @@ class Dispatcher:
         if kind is None or session is None or bad.id is None:
             refusal = events.Refused(bad.op, bad.code, bad.message, bad.hint)
             self._outbox.answer(bad.peer, refusal, bad.id)
+            return
+        if not session.remember(bad.id):
+            request = Request(kind(""), bad.id, bad.peer)
+            self.errands.begin(self._answer_again(request, session), "answer again", request)
             return
         task = Task(kind(""), bad.id, session)
         if bad.peer.builtin_session is None:
@@ -281,14 +288,14 @@ class Dispatcher:
         text = f"the runner failed on it: {type(error).__name__}: {error}"
         session = self._outbox.session_of(request.peer)
         if isinstance(request, BadRequest):
-            refusal = events.Refused(request.op, "failed", text)
+            refusal = events.Refused(request.op, "failed", text, SEE_THE_LOG)
             self._outbox.answer(request.peer, refusal, request.id)
         elif isinstance(request.command, commands.QUEUED) and session is not None:
             if self._queue.find(request.id, session.name) is None:
                 unlimited = Task(request.command, request.id, session, Limits())
                 _end_unrun(unlimited, "crashed", text)
         else:
-            self._refuse(request, "failed", text)
+            self._refuse(request, "failed", text, SEE_THE_LOG)
 
     def _status(self, echo: str | None) -> events.Status:
         running = self._queue.running
@@ -302,6 +309,8 @@ class Dispatcher:
             running=running.identity if running is not None else None,
             pid=os.getpid(),
             echo=echo,
+            query_shell=self._runner.query_shell,
+            counts=self._outbox.metrics.counts(),
         )
 
     def _listing(self) -> events.QueueListing:
@@ -317,7 +326,7 @@ def _entry(task: Task) -> events.QueueEntry:
 
 
 def _end_unrun(task: Task, reason: Reason, message: str) -> None:
-    task.post(events.Finished(task.command.answer, NEVER_RAN, reason, message=message))
+    task.finish(events.Finished(task.command.answer, NEVER_RAN, reason, message=message))
 
 
 def _no_service(command: commands.ServiceCommand) -> events.AnyEvent:
@@ -329,6 +338,7 @@ def _no_service(command: commands.ServiceCommand) -> events.AnyEvent:
         case commands.ListServices():
             return events.AppsResult("done", [])
         case commands.ShutdownService(name=name):
-            return events.Refused(command.op, "not-found", f"no service {name!r} runs")
+            text = f"no service {name!r} runs"
+            return events.Refused(command.op, "not-found", text, "get-apps tells which do")
         case _:
             assert_never(command)

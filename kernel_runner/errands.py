@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TypeAlias
 
-from kernel_runner.errors import KernelRunnerError
+from kernel_runner.errors import SEE_THE_LOG, KernelRunnerError
 from kernel_runner.hooks import attempt
 from kernel_runner.messages.request import Request
 
 Work: TypeAlias = Coroutine[object, None, None]
-Refuse: TypeAlias = Callable[[Request, str, str], None]
+Refuse: TypeAlias = Callable[[Request, str, str, str], None]
 
 
 class Errands:
@@ -49,10 +49,10 @@ class Errands:
             await attempt(work, name)
         except KernelRunnerError as error:
             if request is not None:
-                self._refuse(request, "failed", str(error))
+                self._refuse(request, "failed", str(error), SEE_THE_LOG)
 
     def _drop(self, work: Work, request: Request | None) -> None:
         """The runner stops: what has not ended never will."""
         work.close()
         if request is not None:
-            self._refuse(request, "stopping", "the runner was shut down")
+            self._refuse(request, "stopping", "the runner was shut down", "start another one")

@@ -58,6 +58,10 @@ NEVER_RAN: Final = 127
 """The exit code of a task that nothing was run for, as a shell's for a command it cannot find."""
 
 
+SEE_THE_LOG: Final = "the log of the runner tells more"
+"""The hint where the fault is not the client's."""
+
+
 class KernelRunnerError(Exception):
     """Base class of every error of ours; its text is a sentence for the reader."""
 
@@ -218,33 +222,38 @@ class NoPrompt(NotNow):
     """Input came while no program was waiting for it; it was not kept."""
 
     code = "no-prompt"
+    hint = "send it after waiting-input, or run with stdin set to stream"
 
 
 class InputFull(NotNow):
     """More input is waiting for the program than the runner keeps."""
 
     code = "input-full"
+    hint = "send on after an ok"
 
 
 class NoProgram(NotNow):
     """What is meant for a program came while none of the task's was running."""
 
     code = "not-running"
+    hint = "it is for a program that runs: queue tells which request does"
 
 
 class NoTerminal(NotNow):
     """The program has no terminal that could have a size."""
 
     code = "no-terminal"
+    hint = "a request with tty has one"
 
 
 class NoSignal(NotNow):
     """There is no signal of this name."""
 
     code = "bad-request"
+    hint = "write TERM, USR1, CONT or the like"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name!r} is no signal; write TERM, USR1, CONT or the like")
+        super().__init__(f"{name!r} is no signal")
 
 
 class ClientError(KernelRunnerError):

@@ -75,7 +75,7 @@ class Hooks:
         finally:
             if finish is None:  # the runner stops
                 finish = self._finish(task, task.exit_code, "cancelled", STOPPED)
-            task.post(finish)
+            task.finish(finish)
             self._runner.assign(None)
         if self.stopping:
             raise asyncio.CancelledError

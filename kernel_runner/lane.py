@@ -14,6 +14,7 @@ from typing import ClassVar, Final, TypeAlias
 from kernel_runner.journal import Journal, merged
 from kernel_runner.messages import events
 from kernel_runner.messages.request import Envelope, Peer, PeerGone
+from kernel_runner.metrics import Metrics
 from kernel_runner.spool import Spool
 
 MAX_ANSWERS: Final = 1_024
@@ -35,11 +36,20 @@ class Lane:
         max_bytes: whoever posts for a program should wait when more than this is waiting.
         soon: calls what it is given once the caller has done what it is at: events that are
             posted together leave together, and the program goes on before they are sent.
+        metrics: what counts them; None: a count of its own.
     """
 
-    def __init__(self, max_bytes: int, soon: Soon, *, peer: Peer | None = None) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        soon: Soon,
+        *,
+        peer: Peer | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._soon = soon
         self.peer = peer
+        self.metrics = metrics or Metrics()
         self.max_bytes = max_bytes
         self._bytes = 0
         self._answers = 0
@@ -74,6 +84,7 @@ class Lane:
 
     def repeat(self, envelope: Envelope) -> None:
         """Send an event of another lane as it is."""
+        self.metrics.replayed_events += 1
         self._keep(envelope)
         self.pump()
 
@@ -109,8 +120,9 @@ class Lane:
         """Send as much as the client takes."""
         self._blocked = self._scheduled = False
         while self.pending and self.peer is not None:
+            envelope = self._next()
             try:
-                sent = self.peer.send(self._next())
+                sent = self.peer.send(envelope)
             except PeerGone:
                 self.detach()
                 return
@@ -118,6 +130,8 @@ class Lane:
                 self._blocked = True
                 break
             self._sent()
+            if isinstance(envelope.event, events.Output):
+                self.metrics.sent_bytes += len(envelope.event.data)
         if self._on_empty and not self.pending:
             _call_all(self._on_empty)
         self._tell_room()
@@ -172,8 +186,10 @@ class Session(Lane):
     names_files: ClassVar[bool] = False
     """Whether its client is told which files a task has changed."""
 
-    def __init__(self, name: str, max_bytes: int, soon: Soon) -> None:
-        super().__init__(max_bytes, soon)
+    def __init__(
+        self, name: str, max_bytes: int, soon: Soon, metrics: Metrics | None = None
+    ) -> None:
+        super().__init__(max_bytes, soon, metrics=metrics)
         self.name = name
         self.next_seq = 1
         self._seen: dict[str, None] = {}
@@ -197,14 +213,17 @@ class KeptSession(Session):
 
     names_files = True
 
-    def __init__(self, name: str, max_bytes: int, soon: Soon, spool: Spool) -> None:
-        super().__init__(name, max_bytes, soon)
+    def __init__(
+        self, name: str, max_bytes: int, soon: Soon, spool: Spool, metrics: Metrics | None = None
+    ) -> None:
+        super().__init__(name, max_bytes, soon, metrics)
         self.journal = Journal(max_bytes, spool)
         self.sent_seq = 0
         """The number of the last event that was handed over."""
         self._ever_sent_seq = 0
         self.used_at = time.monotonic()
         """When its client was last heard of."""
+        self._told_of_disk: str | None = ""
 
     @property
     def full(self) -> bool:
@@ -247,9 +266,14 @@ class KeptSession(Session):
         return self.journal.has_room
 
     def _keep(self, envelope: Envelope) -> None:
-        had_error = self.journal.disk_error
         self.journal.append(envelope)
-        if (error := self.journal.disk_error) is not None and had_error is None:
+        if (error := self.journal.disk_error) is not None and _is_of_program(envelope):
+            self._tell_of_disk(error, envelope.id)
+
+    def _tell_of_disk(self, error: OSError, request_id: str | None) -> None:
+        """Once for each request, however often the disk fills while it runs."""
+        if self._told_of_disk != request_id:
+            self._told_of_disk = request_id
             # later: a log is an event, too, and may be one of this session
             text = "the spool cannot be written, so programs wait: %s"
             asyncio.get_running_loop().call_soon(log.warning, text, error.strerror)
@@ -264,7 +288,10 @@ class KeptSession(Session):
 
     def _sent(self) -> None:
         self.sent_seq += 1
-        self._ever_sent_seq = max(self._ever_sent_seq, self.sent_seq)
+        if self.sent_seq > self._ever_sent_seq:
+            self._ever_sent_seq = self.sent_seq
+        else:
+            self.metrics.replayed_events += 1
 
 
 def at_once(call: Callable[[], None]) -> None:
@@ -296,6 +323,10 @@ def _is_replaceable(envelope: Envelope) -> bool:
     """Whether it is an answer, or a log that belongs to no task."""
     is_log = isinstance(envelope.event, events.Log) and envelope.id is None
     return isinstance(envelope.event, events.Answer) or (is_log and not _is_notice(envelope))
+
+
+def _is_of_program(envelope: Envelope) -> bool:
+    return isinstance(envelope.event, events.Output | events.Media)
 
 
 def _is_notice(envelope: Envelope) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, assert_never
 from weakref import WeakValueDictionary
 
 from kernel_runner.base import BaseRunner
-from kernel_runner.errors import KernelRunnerError, Refusal, WorkspaceError
+from kernel_runner.errors import SEE_THE_LOG, KernelRunnerError, Refusal, WorkspaceError
 from kernel_runner.hooks import attempt
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.request import Peer, Request
@@ -38,7 +38,7 @@ class LookUps:
         except Refusal as error:
             answer = events.Refused(command.op, error.code, str(error), error.hint)
         except KernelRunnerError as error:
-            answer = events.Refused(command.op, "failed", str(error))
+            answer = events.Refused(command.op, "failed", str(error), SEE_THE_LOG)
         self._outbox.answer(request.peer, answer, request.id)
 
     async def _in_turn(self, command: LookUp, peer: Peer) -> events.AnyEvent:

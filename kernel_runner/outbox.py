@@ -9,6 +9,7 @@ from typing import Final
 from kernel_runner.lane import KeptSession, Lane, Session, Soon, at_once
 from kernel_runner.messages import events
 from kernel_runner.messages.request import Peer
+from kernel_runner.metrics import Metrics
 from kernel_runner.spool import Spool
 
 IDLE_SECONDS: Final = 3_600
@@ -25,9 +26,13 @@ class Outbox:
     Args:
         max_bytes: what one session keeps in memory.
         spool: what all sessions keep on disk beyond that.
+        metrics: what counts for all lanes.
     """
 
-    def __init__(self, max_bytes: int, soon: Soon, spool: Spool) -> None:
+    def __init__(
+        self, max_bytes: int, soon: Soon, spool: Spool, metrics: Metrics | None = None
+    ) -> None:
+        self.metrics = metrics or Metrics()
         self._soon = soon
         self._max_bytes = max_bytes
         self._spool = spool
@@ -40,7 +45,7 @@ class Outbox:
         """The session of a connection: its built-in one, or the one it said hello for."""
         if (name := peer.builtin_session) is not None:
             if name not in self._builtin:
-                self._builtin[name] = Session(name, self._max_bytes, self._soon)
+                self._builtin[name] = Session(name, self._max_bytes, self._soon, self.metrics)
             return self._builtin[name]
         return self._session_of_peer.get(peer)
 
@@ -55,7 +60,7 @@ class Outbox:
     def open_session(self) -> KeptSession:
         """A new session, of a name that nobody can guess."""
         name = os.urandom(16).hex()
-        session = KeptSession(name, self._max_bytes, self._soon, self._spool)
+        session = KeptSession(name, self._max_bytes, self._soon, self._spool, self.metrics)
         self._sessions[name] = session
         return session
 
@@ -97,20 +102,24 @@ class Outbox:
         """What is on its way to one connection beside the events of its session."""
         lane = self._answers.get(peer)
         if lane is None:
-            lane = self._answers[peer] = Lane(self._max_bytes, at_once, peer=peer)
+            lane = Lane(self._max_bytes, at_once, peer=peer, metrics=self.metrics)
+            self._answers[peer] = lane
         return lane
 
-    def end_idle(self, now: float, busy: Collection[str]) -> None:
+    def end_idle(
+        self, now: float, busy: Collection[str], *, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
         """End the sessions that nobody reads and nobody will come back for.
 
         Args:
             now: of `time.monotonic`.
             busy: the names of sessions whose requests wait or run.
+            idle_seconds: how long one lasts that has nothing to tell.
         """
         for name, session in list(self._sessions.items()):
             is_kept = session.journal.first_seq < session.journal.next_seq
-            patience = KEPT_SECONDS if is_kept else IDLE_SECONDS
-            if name in busy or (now - session.used_at > IDLE_SECONDS and session.probe()):
+            patience = KEPT_SECONDS if is_kept else idle_seconds
+            if name in busy or (now - session.used_at > idle_seconds and session.probe()):
                 session.used_at = now
             elif now - session.used_at > patience:
                 log.info("session %s ends: nobody used it for %d s", name, patience)
@@ -147,6 +156,27 @@ class Outbox:
     def pending(self) -> int:
         """How many events nobody has taken yet."""
         return sum(lane.pending for lane in (*self._numbered(), *self._answers.values()))
+
+    @property
+    def sessions(self) -> int:
+        """How many somebody has opened and nobody has ended."""
+        return len(self._sessions)
+
+    @property
+    def readers(self) -> int:
+        """How many sessions have a connection that their events go to."""
+        return sum(session.peer is not None for session in self._numbered())
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether no session keeps an event that somebody could still want."""
+        journals = [session.journal for session in self._sessions.values()]
+        return all(journal.first_seq == journal.next_seq for journal in journals)
+
+    @property
+    def has_told(self) -> bool:
+        """Whether there is a session that ever had something to tell."""
+        return any(session.next_seq > 1 for session in self._sessions.values())
 
     def _numbered(self) -> Sequence[Session]:
         return (*self._builtin.values(), *self._sessions.values())

@@ -17,8 +17,9 @@ from kernel_runner.dispatcher import Dispatcher
 from kernel_runner.errors import KernelRunnerError, RunnerBroken
 from kernel_runner.hooks import Hooks, attempt
 from kernel_runner.limits import Allowance
-from kernel_runner.logs import LogStream
+from kernel_runner.logs import LogStream, marked
 from kernel_runner.messages.events import Log
+from kernel_runner.metrics import Metrics, Now, task_words
 from kernel_runner.outbox import Outbox
 from kernel_runner.spool import Spool
 from kernel_runner.supervision import reported
@@ -40,6 +41,7 @@ class Server:
         ready: done when the language can take tasks; the queue starts then.
         announce: called with the bound addresses, before anything else happens.
         allowance: the limits of requests.
+        metrics: what counts; None: only `status` asks.
     """
 
     def __init__(
@@ -54,17 +56,30 @@ class Server:
         max_pending_bytes: int,
         spool: Spool,
         allowance: Allowance,
+        metrics: Metrics | None = None,
     ) -> None:
         self._runner = runner
         self._channels = channels
         self._ready = ready
         self._announce = announce
-        self._outbox = Outbox(max_pending_bytes, asyncio.get_running_loop().call_soon, spool)
+        soon = asyncio.get_running_loop().call_soon
+        self._outbox = Outbox(max_pending_bytes, soon, spool, metrics)
+        self._outbox.metrics.look = self._look
         self._hooks = Hooks(runner)
         self._queue = TaskQueue(self._hooks.run, max_queue_length)
         self._dispatcher = Dispatcher(
             runner, self._queue, self._outbox, allowance, max_body_bytes=max_body_bytes
         )
+
+    @property
+    def was_used(self) -> bool:
+        """Whether a client of a session that is still there has ever asked for work."""
+        return self._outbox.has_told
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing waits or runs, and all that was to tell was fetched or has expired."""
+        return self._queue.current is None and self._outbox.is_fetched
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Answer commands until `stop` is set.  No child process is left on return.
@@ -78,7 +93,7 @@ class Server:
         bugs = Bugs(self._queue)
         try:
             self._open()
-            with bugs.heard():
+            with bugs.heard(), marked(self._running_words):
                 await self._run_stages(logs, bugs, stop)
         finally:
             self._hooks.close()
@@ -130,9 +145,7 @@ class Server:
     async def _end_idle_sessions(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            running = [self._queue.running] if self._queue.running else []
-            busy = {task.session.name for task in (*running, *self._queue.waiting())}
-            self._outbox.end_idle(time.monotonic(), busy)
+            self._outbox.end_idle(time.monotonic(), self._queue.sessions)
 
     def _open(self) -> None:
         """Bind; what arrives meanwhile is received once the loop goes on."""
@@ -150,6 +163,23 @@ class Server:
             log.warning("%d events were not delivered", left)
         for channel in self._channels:
             channel.close(linger_ms=0 if left else int(FLUSH_SECONDS * 1_000))
+
+    def _look(self) -> Now:
+        return Now(
+            queue_length=len(self._queue),
+            running=int(self._queue.running is not None),
+            sessions=self._outbox.sessions,
+            readers=self._outbox.readers,
+            pending_events=self._outbox.pending,
+            interpreter_restarts=self._runner.interpreter_restarts,
+        )
+
+    def _running_words(self) -> Mapping[str, str]:
+        """The task that runs; none when none does."""
+        task = self._queue.running
+        if task is None:
+            return {}
+        return task_words(task.identity, task.command.op, task.session.name)
 
     def _post_log(self, record: Log) -> None:
         """To whoever's task is running, else to the agent."""

@@ -26,6 +26,7 @@ from kernel_runner.messages.commands import (
     SendSignal,
 )
 from kernel_runner.messages.options import Limits, TaskOptions
+from kernel_runner.metrics import TaskEnd
 from kernel_runner.task_input import TaskInput
 
 
@@ -95,6 +96,8 @@ class Task:
         most = self.limits.output_bytes
         self._cut = OutputCut(most) if most is not None else None
         self._has_ended = False
+        self._arrived = time.monotonic()
+        self._waited_seconds: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -117,12 +120,27 @@ class Task:
 
     def start(self) -> None:
         """The task has left the queue: its clock runs."""
+        self._waited_seconds = time.monotonic() - self._arrived
         self._clock = WallClock(self.limits.wall_s, lambda: self.pass_limit("wall_s"))
         self.post(events.Started())
 
     def post(self, event: events.AnyEvent) -> None:
         """Send an event of this task; never waits."""
         self.session.post(event, self.identity)
+
+    def finish(self, finished: events.Finished) -> None:
+        """Send the last event of this task."""
+        self.post(finished)
+        end = TaskEnd(
+            identity=self.identity,
+            session=self.session.name,
+            op=self.command.op,
+            waited_seconds=self._waited_seconds,
+            age_seconds=time.monotonic() - self._arrived,
+            env=self.options.env,
+            finish=finished,
+        )
+        self.session.metrics.end(end)
 
     async def emit(self, event: events.AnyEvent) -> None:
         """Send an event of this task; waits, off the clock, while the client reads too slowly."""

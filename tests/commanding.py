@@ -50,6 +50,15 @@ def shell(
     )
 
 
+def absent(folder: Path, package: str) -> dict[str, str]:
+    """An environment in which Python does not find a package that is installed."""
+    hiding = folder / "hiding" / package
+    hiding.mkdir(parents=True)
+    (hiding / "__init__.py").write_text(f"raise ModuleNotFoundError('no {package} here')\n")
+    former = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(hiding.parent), *([former] if former else [])])}
+
+
 def assert_one_sentence(done: subprocess.CompletedProcess[str], *parts: str) -> None:
     """Bad input: exit code 2, nothing printed, and one line of error with these parts."""
     assert (done.returncode, done.stdout) == (2, ""), done

@@ -1,12 +1,38 @@
 """An address of a runner comes in; one that can be cut, held up and mended goes out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+READ_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """What happens to the bytes of one direction of one connection."""
+
+    cut_after_bytes: int | None = None
+    """So many arrive, and no more."""
+    piece_bytes: int = READ_BYTES
+    """No more arrive at once."""
+    delay_seconds: float = 0.0
+    """Each piece takes this long."""
+    stall_after_bytes: int | None = None
+    stall_seconds: float = 0.0
+
+
+CLEAR = Weather()
 
 
 class Proxy:
-    """Passes bytes both ways between TCP clients and the runner's ipc socket."""
+    """Passes bytes both ways between TCP clients and the runner's ipc socket.
+
+    `forecast` is asked at each connection for the weather of both directions: to the runner, and
+    to the client.
+    """
+
+    forecast: Callable[[], tuple[Weather, Weather]] = staticmethod(lambda: (CLEAR, CLEAR))
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -54,17 +80,35 @@ class Proxy:
             return
         self._writers.add(far_writer)
         self.connections += 1
-        for ends in ((reader, far_writer), (far_reader, writer)):
+        out, back = self.forecast()
+        for ends in ((reader, far_writer, out), (far_reader, writer, back)):
             task = asyncio.create_task(self._pass(*ends))
             self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, weather: Weather
+    ) -> None:
+        writer.transport.set_write_buffer_limits(high=0)  # so what is drained has left
+        passed = 0
         with suppress(OSError):
-            while data := await reader.read(65_536):
+            while data := await reader.read(weather.piece_bytes):
                 await self._passing.wait()
-                writer.write(data)
+                await _hold_up(weather, passed, len(data))
+                left = len(data) if (cut := weather.cut_after_bytes) is None else cut - passed
+                writer.write(data[:left])
                 await writer.drain()
-        writer.transport.abort()
+                passed += len(data)
+                if left <= len(data) and cut is not None:
+                    break
+        writer.transport.abort()  # its other direction ends with it
+
+
+async def _hold_up(weather: Weather, passed: int, count: int) -> None:
+    await asyncio.sleep(weather.delay_seconds)
+    stall = weather.stall_after_bytes
+    if stall is not None and passed <= stall < passed + count:
+        await asyncio.sleep(weather.stall_seconds)
 
 
 @asynccontextmanager

@@ -130,7 +130,7 @@ EVENTS = st.one_of(
         st.lists(st.dictionaries(TEXTS, PLAIN, max_size=2), max_size=2),
         ERRORS,
     ),
-    st.builds(events.Welcome, TEXTS, TEXTS, TEXTS, st.lists(TEXTS), POSITIONS),
+    st.builds(events.Welcome, TEXTS, TEXTS, TEXTS, st.lists(TEXTS), *[POSITIONS] * 4),
     st.builds(events.Superseded),
     st.builds(events.File, TEXTS, st.binary()),
     st.builds(

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pexpect
 import pytest
 
+from kernel_runner.cli.detached import RECORD, Detached
 from tests.commanding import assert_one_sentence, command, environment
 from tests.wire import FAILURE_SECONDS
 
@@ -13,15 +15,25 @@ TAB = "\t"
 
 
 @pytest.fixture
-def bash(tmp_path: Path) -> Iterator["pexpect.spawn[str]"]:
-    """An interactive bash in a folder with some files, with the script read."""
+def bash(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["pexpect.spawn[str]"]:
+    """An interactive bash in a folder with some files, with the script read.
+
+    Its user has detached some work.
+    """
+    home = tmp_path_factory.mktemp("home")
+    work = Detached("train-3f2a", "ipc://nowhere", "session", "python", None, is_own=False)
+    record = home / "kernel-runner" / "detached" / work.name / RECORD
+    record.parent.mkdir(parents=True)
+    record.write_bytes(msgspec.json.encode(work))
     for name in ("hello.py", "help.txt"):
         (tmp_path / name).touch()
     process = pexpect.spawn(
         "bash",
         ["--norc", "--noprofile", "-i"],
         cwd=str(tmp_path),
-        env={**environment(), "PS1": "ready> ", "TERM": "dumb"},
+        env={**environment({"XDG_STATE_HOME": str(home)}), "PS1": "ready> ", "TERM": "dumb"},
         encoding="utf-8",
         timeout=FAILURE_SECONDS,
         dimensions=(50, 200),
@@ -37,6 +49,12 @@ def bash(tmp_path: Path) -> Iterator["pexpect.spawn[str]"]:
     ("typed", "completed"),
     [
         ("kernel-runner sta", "kernel-runner status "),
+        ("kernel-runner py", "kernel-runner python "),
+        ("kernel-runner she", "kernel-runner shell "),
+        ("kernel-runner attach tr", "kernel-runner attach train-3f2a "),
+        ("kernel-runner status tr", "kernel-runner status train-3f2a "),
+        ("kernel-runner cancel tr", "kernel-runner cancel train-3f2a "),
+        ("kernel-runner repl --connect tr", "kernel-runner repl --connect train-3f2a "),
         ("kernel-runner status --js", "kernel-runner status --json "),
         ("kernel-runner langs py", "kernel-runner langs python "),
         ("kernel-runner doctor python sh", "kernel-runner doctor python shell "),
@@ -60,7 +78,7 @@ def test_bash_completes_commands_options_languages_and_files(
 def test_two_tabs_list_what_is_possible(bash: "pexpect.spawn[str]") -> None:
     bash.send("kernel-runner c" + TAB + TAB)
 
-    bash.expect("cancel +completion +connect")
+    bash.expect("c +cancel +completion +connect")
 
 
 @pytest.mark.parametrize(

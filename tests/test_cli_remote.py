@@ -161,6 +161,36 @@ def test_a_runner_of_another_version_is_told_and_shown(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["language"] == "c"
 
 
+CONNECTING = (
+    ["status", "ADDRESS"],
+    ["queue", "ADDRESS"],
+    ["cancel", "ADDRESS", "r1"],
+    ["connect", "ADDRESS"],
+    ["repl", "--connect", "ADDRESS"],
+    ["run", "--connect", "ADDRESS", "--lang", "c", "-c", "int main() {}"],
+)
+
+
+@pytest.mark.parametrize("words", CONNECTING, ids=lambda words: str(words[0]))
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"v": 3, "type": "welcome", "greeting": "hello"},
+        {"v": 2, "type": "error", "op": "?", "code": "bad-request", "message": "v has to be 3"},
+    ],
+    ids=["answered", "refused"],
+)
+def test_a_runner_of_another_protocol_is_one_sentence_for_whatever_connects(
+    tmp_path: Path, header: Mapping[str, object], words: list[str]
+) -> None:
+    address, thread = answering(tmp_path, header)
+
+    done = command(*(address if word == "ADDRESS" else word for word in words))
+    thread.join()  # it was asked one thing
+
+    assert_one_sentence(done, address, "v has to be", "use the same version of kernel-runner")
+
+
 @pytest.mark.parametrize("header", [b"\xc1", {"v": 3, "type": "state"}, {**STATUS, "pid": "five"}])
 def test_answers_of_another_protocol_are_one_sentence(
     tmp_path: Path, header: Mapping[str, object] | bytes

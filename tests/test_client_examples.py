@@ -64,4 +64,11 @@ def test_every_method_of_a_kernel_has_an_example() -> None:
         if not name.startswith("_")
     }
     without = {name for name, text in methods.items() if "```python" not in text}
-    assert without == {"close", "come_back", "fail", "hello"}  # what connect and launch do
+    assert without == {
+        "close",
+        "come_back",
+        "expect",
+        "fail",
+        "hello",
+        "keep",
+    }  # by connect, launch

@@ -161,7 +161,7 @@ async def test_many_cuts_lose_no_request(started: RunnerProcess, between: Proxy)
 async def test_a_request_that_overtakes_hello_on_a_new_connection_is_asked_again(
     tmp_path: Path,
 ) -> None:
-    welcome = events.Welcome("s", "shell", "0", [], next_seq=1)
+    welcome = events.Welcome("s", "shell", "0", [], 1, 1, 64 << 20, 8 << 20)
     with zmq.asyncio.Context() as context, context.socket(zmq.ROUTER) as peer:
         peer.bind(f"ipc://{tmp_path}/peer")
 

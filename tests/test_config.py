@@ -59,6 +59,7 @@ def problems_of(
 
 def test_every_option_has_an_example_here() -> None:
     elsewhere = {"server-key", "client-keys"}  # in test_keys.py
+    elsewhere |= {"log-format", "log-level", "metrics", "otel"}  # in test_log_lines.py
 
     assert set(EXAMPLES) | elsewhere == set(config.NAMES)
 

@@ -126,3 +126,32 @@ async def test_a_runner_that_dies_before_it_has_answered_is_told_at_once(tmp_pat
     with pytest.raises(RunnerDied, match="exit code 3: gone"):
         async with launch("python", python=impostor):
             pass
+
+
+@pytest.mark.parametrize("moment", ["at once", "while it is used"])
+async def test_a_client_that_is_killed_leaves_no_folder(
+    tmp_path_factory: pytest.TempPathFactory, moment: str
+) -> None:
+    folder = tmp_path_factory.mktemp("k")  # the path of a socket has to be short
+    script = (
+        "import asyncio, os, signal\n"
+        "from kernel_runner.client import launch, launching\n"
+        "if {at_once}:\n"
+        "    async def address(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    launching._address = address\n"
+        "async def main():\n"
+        "    async with launch('shell') as kernel:\n"
+        "        await kernel.query('touch made').result()\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(main())\n"
+    ).replace("{at_once}", str(moment == "at once"))
+    mark = str(folder)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script), env={**os.environ, "TMPDIR": mark, MARK: mark}
+    )
+    assert await process.wait() == -signal.SIGKILL
+    async with asyncio.timeout(FAILURE_SECONDS):
+        for pid in marked_processes(mark):
+            await process_ended(pid)
+
+    assert list(folder.iterdir()) == []

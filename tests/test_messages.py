@@ -238,6 +238,31 @@ def test_another_version_of_the_session_dialect_is_refused(version: object) -> N
         session_wire.parse_command({"v": version, "op": "status", "id": "r1"}, b"")
 
 
+@pytest.mark.parametrize(
+    "field",
+    [{"id": ["r1"]}, {"id": b"r1"}, {"seq": "1"}, {"seq": {}}, {"t_ns": None}, {"t_ns": [1]}],
+    ids=str,
+)
+def test_an_event_with_an_id_or_a_number_that_is_none_is_refused(field: dict[str, object]) -> None:
+    header = msgpack.packb({"v": 2, "type": "ok", "t_ns": 1, **field})
+
+    with pytest.raises(MalformedBody):
+        session_wire.decode_event([header, b""])
+
+
+def packed_event(data: object) -> list[bytes]:
+    return [msgpack.packb({"v": 2, "op": "event", "id": "r1", "type": "x", "data": data}), b""]
+
+
+def test_a_header_has_no_extension_types_and_a_time_stamp_is_its_seconds() -> None:
+    with pytest.raises(MalformedFrames):
+        read_session(packed_event([msgpack.ExtType(5, b"x")]))
+
+    stamped = read_session(packed_event(msgpack.Timestamp(1, 500_000_000)))
+
+    assert stamped == commands.HostEvent("x", 1.5)
+
+
 def test_an_unknown_op_is_told_from_a_malformed_one() -> None:
     with pytest.raises(UnknownCommand):
         session_wire.parse_command({"v": 2, "op": "dance", "id": "r1"}, b"")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kernel_runner.client import connect
+from tests.commanding import assert_one_sentence, command, shell
 from tests.running import conversation, runner
 from tests.wire import FAILURE_SECONDS
 
@@ -29,6 +30,35 @@ def refused(folder: Path, *options: str, env: Mapping[str, str] | None = None) -
     )
     assert done.returncode == 2, done
     return done.stderr.splitlines()
+
+
+GONE = "the current folder is not there any more (No such file or directory); change to another"
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ("run --lang shell -c 'echo started'", GONE),
+        ("run $OLDPWD/hello.sh", GONE),
+        ("run hello.sh", "hello.sh: no such file or directory"),
+        ("repl shell", GONE),
+    ],
+)
+def test_a_command_without_a_current_folder_says_so(tmp_path: Path, words: str, part: str) -> None:
+    (tmp_path / "hello.sh").write_text("echo started")
+    (tmp_path / "gone").mkdir()
+
+    done = shell(f"cd gone; rmdir ../gone; kernel-runner {words}", cwd=tmp_path)
+
+    assert_one_sentence(done, part)
+
+
+def test_langs_needs_no_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+
+    done = shell("cd gone; rmdir ../gone; kernel-runner langs", cwd=tmp_path)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, command("langs").stdout, "")
 
 
 @pytest.mark.parametrize("option", ["--runtime-path", "--address-file"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kernel_runner.client import launch
+from tests.commanding import assert_one_sentence, shell
 from tests.prompting import Open, pid_of_the_runner
 from tests.running import process_ended
 from tests.wire import FAILURE_SECONDS
@@ -75,14 +76,13 @@ def test_an_interpreter_that_dies_is_told_in_one_line(open_repl: Open) -> None:
     repl.until("^42$")
 
 
-def test_a_runner_that_dies_is_replaced(open_repl: Open) -> None:
+def test_a_runner_that_dies_is_replaced_at_once(open_repl: Open) -> None:
     repl = open_repl("python")
     repl.line("'ready'")
     repl.until("^'ready'$")
     repl.until_prompt("python>")
     os.kill(pid_of_the_runner(repl), signal.SIGKILL)
 
-    repl.line("6 * 7")
     repl.until("the runner ended with exit code .*a new one is started")
     repl.until_prompt("python>")
     repl.line("6 * 7")
@@ -204,16 +204,46 @@ async def test_a_prompt_for_a_runner_that_is_there_leaves_it_there(open_repl: Op
         assert (await kernel.query("x").result()).stdout == "42\n"
 
 
-async def test_a_runner_of_somebody_else_that_is_gone_ends_the_prompt_with_exit_code_1(
-    open_repl: Open,
+@pytest.mark.parametrize("typed", ["", "impor", "import time; print('asleep'); time.sleep(600)\r"])
+async def test_a_runner_of_somebody_else_that_is_gone_ends_the_prompt_at_once_with_exit_code_2(
+    open_repl: Open, typed: str
 ) -> None:
     async with launch("python") as kernel:
         repl = open_repl("--connect", kernel.address, prompt="python>")
-        repl.line("import time; print('asleep'); time.sleep(600)")
-        repl.until("^asleep$")
+        repl.type(typed)
+        repl.until("^asleep$" if "asleep" in typed else f"^python> {typed}".rstrip())
         os.kill((await kernel.status()).pid, signal.SIGKILL)
-        repl.type("<ctrl-c>")
-        repl.until("ended before 'interrupt' was")
-        repl.type("<ctrl-c>")
 
-        assert repl.until_end() == 1
+        repl.until("did not come back; start a runner")
+        assert repl.until_end() == 2
+        told = repl.text.replace("\n", "")
+        assert told.count("kernel-runner: no answer from ") == 1
+        assert "Traceback" not in told
+        assert "never retrieved" not in told
+
+
+async def test_completion_goes_quiet_when_the_runner_is_gone(open_repl: Open) -> None:
+    async with launch("python") as kernel:
+        repl = open_repl("--connect", kernel.address, prompt="python>")
+        pid = (await kernel.status()).pid
+        os.kill(pid, signal.SIGSTOP)
+        repl.type("imp")  # asked, and not answered
+        repl.until_typed("imp")
+        os.kill(pid, signal.SIGKILL)
+        repl.type("ort", "<tab>")
+
+        assert repl.until_end() == 2
+        assert repl.text.count("Traceback") == 0
+        assert "never retrieved" not in repl.text
+
+
+async def test_input_from_a_pipe_ends_with_the_runner(tmp_path: Path) -> None:
+    async with launch("python") as kernel:
+        pid = (await kernel.status()).pid
+        done = await asyncio.to_thread(
+            shell,
+            f"printf 'import os; os.kill({pid}, 9); input()\n:queue\n1\n' "
+            f"| kernel-runner repl --connect {kernel.address}",
+        )
+
+    assert_one_sentence(done, "did not come back")

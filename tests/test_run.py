@@ -262,6 +262,52 @@ def test_what_cannot_be_run_is_told_in_a_sentence_and_nothing_starts(
     assert done.stderr.count(b"\n") == 1
 
 
+FOUND = {
+    "HELLO.PY": "print('found')",
+    "HELLO.C": '#include <stdio.h>\nint main(void) { int new = 0; puts("found"); return new; }',
+    "by-path": "#!/usr/bin/python3.11\nprint('found')",
+    "by-env": "#!/usr/bin/env python3\nprint('found')",
+    "by-env-with-options": "#! /usr/bin/env -S A=1 python3 -u\nprint('found')",
+    "by-alias": "#!/bin/sh\necho found",
+    "notes.txt": "#!/bin/bash\necho found",
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_the_language_is_found_by_ending_or_first_line(tmp_path: Path, name: str) -> None:
+    if name.endswith(".C"):
+        require_tool("gcc")
+    (tmp_path / name).write_text(FOUND[name])
+    (tmp_path / "data.csv").write_text("1,2")
+
+    done = run(tmp_path, name)
+    with_data = run(tmp_path, name, "data.csv")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"found\n", b"")
+    assert (with_data.returncode, with_data.stdout, with_data.stderr) == (0, b"found\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("#!/usr/bin/zsh", "deploy: its first line asks for zsh, which no language here has"),
+        ("#!", "deploy: not one of the known endings"),
+        ("#!/usr/bin/env -S", "deploy: its first line asks for env, which no language here has"),
+        ("\xff\x00", "deploy: not one of the known endings"),
+    ],
+)
+def test_a_first_line_that_names_no_language_is_a_sentence(
+    tmp_path: Path, line: str, part: str
+) -> None:
+    (tmp_path / "deploy").write_text(f"{line}\necho started\n", encoding="latin-1")
+
+    done = run(tmp_path, "deploy")
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().startswith(f"kernel-runner: {part}")
+    assert done.stderr.endswith(b"; say --lang\n")
+
+
 def test_a_tool_that_is_not_there_is_named_with_its_package(tmp_path: Path) -> None:
     (tmp_path / "main.c").write_text("int main(void) {}")
 

@@ -121,6 +121,32 @@ async def test_an_id_that_still_runs_is_answered_again(talk: Talk) -> None:
     assert (heard.stdout, heard.end) == (b"two\n", (0, "completed"))
 
 
+async def test_a_malformed_request_does_not_end_another_one_of_its_id(talk: Talk) -> None:
+    _, client = talk
+
+    await client.say("exec", "read line; echo on", id="same")
+    await client.hear_until("waiting-input")
+    client.hears_again = True
+    await client.say("exec", "echo again", id="same", nonsense=1)
+    await client.hear_until("waiting-input")
+    await client.say("input", "\n")
+    heard = await client.hear_finish()
+
+    assert (heard.stdout, heard.end) == (b"on\n", (0, "completed"))
+
+
+async def test_an_id_whose_first_request_was_malformed_is_answered_again(talk: Talk) -> None:
+    started, client = talk
+
+    first = await client.run("exec", "echo x > ran", id="same", nonsense=1)
+    client.hears_again = True
+    again = await client.run("exec", "echo x > ran", id="same")
+
+    assert again.finish == first.finish
+    assert first.end == (127, "bad-request")
+    assert not (started.work_dir / "ran").exists()
+
+
 @pytest.mark.parametrize(
     ("op", "fields", "code"),
     [

@@ -12,6 +12,7 @@ PROGRAM = "kernel-runner"
 FOR_PROGRAM = "words for the program go behind --"
 COMMANDS = {
     "run": "run a program, as its language's own command would",
+    "attach": "show what detached work prints, and wait for its end",
     "repl": "type code at a prompt, with its state kept",
     "serve": "serve clients: what an image does",
     "connect": "attach to a runner that is there, and type code",
@@ -19,6 +20,7 @@ COMMANDS = {
     "queue": "list what runs and what waits in a runner",
     "cancel": "take a request from the queue of a runner, or interrupt it",
     "keygen": "make keys for a runner and its clients",
+    "jupyter": "make languages kernels of Jupyter",
     "langs": "list the languages, their tools and versions",
     "doctor": "tell what works here, and what to install",
     "bench": "measure this machine, each figure beside its floor",

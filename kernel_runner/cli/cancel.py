@@ -3,7 +3,7 @@
 import argparse
 from typing import Final
 
-from kernel_runner.cli import output, remote
+from kernel_runner.cli import detached, output, remote
 from kernel_runner.cli.key_option import key_file_of
 from kernel_runner.errors import UsageError
 from kernel_runner.messages.commands import Cancel
@@ -30,6 +30,8 @@ def run(options: argparse.Namespace) -> int:
         UsageError: there is an address, but no id.
         RequestRefused: it neither waits nor runs.
     """
+    if options.address is None and detached.find(options.id) is not None:
+        options.address = options.id  # its program is called like it
     if options.address is None and "://" in options.id:
         raise UsageError(f"which request? its ID goes behind the address {options.id}")
     address, key_file = remote.address_of(options), key_file_of(options)

@@ -18,6 +18,9 @@ from kernel_runner.errors import ConfigError, KernelRunnerError
 class Parser(argparse.ArgumentParser):
     """Tells what is wrong in one line."""
 
+    commands: "argparse._SubParsersAction[Parser]"
+    """Where the parser of all words has those of each command."""
+
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE_ERROR, f"{PROGRAM}: {message}; see `{self.prog} --help`\n")
 
@@ -99,6 +102,7 @@ def parser_for(chosen: Sequence[str]) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser.commands = commands
     for name, summary in COMMANDS.items():
         words = commands.add_parser(
             name,

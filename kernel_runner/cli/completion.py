@@ -8,7 +8,7 @@ import os
 from typing import Any, Final
 
 from kernel_runner import cli, langs
-from kernel_runner.cli import command_line
+from kernel_runner.cli import command_line, detached
 from kernel_runner.errors import KernelRunnerError
 
 EXAMPLES: Final = """\
@@ -22,8 +22,6 @@ Bash reads the script from ~/.bashrc or ~/.local/share/bash-completion/completio
 zsh from a folder of its fpath, fish from ~/.config/fish/completions.
 """
 SHELLS: Final = ("bash", "zsh", "fish")
-LANGUAGE: Final = "LANG"
-"""The metavar of arguments that are completed with languages."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,11 +51,15 @@ def answer() -> int:
     from argcomplete.completers import FilesCompleter
 
     class Words(FilesCompleter):
-        """Languages where one is asked for, else files."""
+        """Languages and detached work where they are asked for, else files."""
 
         def __call__(self, prefix: str, **context: Any) -> list[str]:
-            is_language = context["action"].metavar == LANGUAGE
-            return [*langs.names()] if is_language else super().__call__(prefix, **context)
+            match context["action"].metavar:
+                case "LANG":
+                    return [*langs.names()]
+                case "NAME" | "ADDRESS" | "ID":
+                    return [work.name for work in detached.every()]
+            return super().__call__(prefix, **context)
 
     line, point = os.environ["COMP_LINE"], int(os.environ["COMP_POINT"])
     command = line[:point].rpartition(" ")[0].split()[1:2]  # once the cursor is behind it
@@ -65,5 +67,9 @@ def answer() -> int:
         command = ["serve"]
         os.environ["COMP_LINE"] = line.replace(" ", " serve ", 1)
         os.environ["COMP_POINT"] = str(point + len(" serve"))
-    argcomplete.autocomplete(command_line.parser_for(command), default_completer=Words())  # leaves
+    parser = command_line.parser_for(command)
+    if not command:
+        for name in langs.names():
+            parser.commands.add_parser(name)
+    argcomplete.autocomplete(parser, default_completer=Words())  # leaves
     return cli.USAGE_ERROR

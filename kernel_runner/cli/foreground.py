@@ -121,27 +121,31 @@ class Foreground:
         self, reply: Reply, *, stdout_fd: int = 1, takes_input: bool = False
     ) -> events.Finished:
         """Pass on what a queued request prints, and to it what is typed; how it ended."""
-        fds = {"stdout": stdout_fd, "stderr": 2}
         async for event in reply:
-            match event:
-                case events.Started():
-                    self._is_running = True
-                    if takes_input:
-                        self._open_input()
-                case events.Output():
-                    await self._write(fds[event.type], event.data)
-                case events.Media():
-                    await self._show(event)
-                case events.Log(level="warning" | "error" | "critical"):
-                    self.tell(event.text)
-                case events.Stopped():
-                    await self.flush()
-                    self._follow_stop()
-                case events.Finished():
-                    self._is_running = False
-                    await self.flush()
-                    return event
+            await self.pass_on(event, stdout_fd=stdout_fd, takes_input=takes_input)
+            if isinstance(event, events.Finished):
+                return event
         raise AssertionError("a queued request ends with its finish")
+
+    async def pass_on(self, event: events.AnyEvent, *, stdout_fd: int, takes_input: bool) -> None:
+        """Do what one of its events asks for."""
+        match event:
+            case events.Started():
+                self._is_running = True
+                if takes_input:
+                    self._open_input()
+            case events.Output():
+                await self._write(stdout_fd if event.type == "stdout" else 2, event.data)
+            case events.Media():
+                await self._show(event)
+            case events.Log(level="warning" | "error" | "critical"):
+                self.tell(event.text)
+            case events.Stopped():
+                await self.flush()
+                self._follow_stop()
+            case events.Finished():
+                self._is_running = False
+                await self.flush()
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -15,6 +15,7 @@ from kernel_runner.messages import commands, events
 from kernel_runner.messages.options import Limits, StandardStream, TaskOptions, Terminal
 
 RUN = "run"
+Tty: TypeAlias = Terminal | Literal[False] | None
 QUIET_DEATHS: Final = (signal.SIGINT, signal.SIGPIPE)
 
 
@@ -31,7 +32,8 @@ class Program(msgspec.Struct, frozen=True):
 
 def hidden_name(program: Program) -> str:
     """A new name for a file with the program's source text."""
-    return f".kernel-runner-{os.urandom(4).hex()}{program.language.extensions[0]}"
+    ending = next(iter(program.language.extensions), "")
+    return f".kernel-runner-{os.urandom(4).hex()}{ending}"
 
 
 async def build_and_execute(
@@ -39,21 +41,9 @@ async def build_and_execute(
 ) -> int:
     """Both steps, the second one if the first succeeds."""
     terminal = foreground.terminal
-    options = TaskOptions(run=RUN, sources=sources)
-    build = msgspec.structs.replace(
-        options, stdin="none", tty=_only(terminal, "stderr") if terminal else False
-    )
-    execute = msgspec.structs.replace(
-        options,
-        stdin="stream",
-        tty=terminal or False,
-        args=program.args,
-        limits=program.limits,
-    )
-    steps = [
-        kernel.send(commands.Build("*", build)),
-        kernel.send(commands.Execute("*", execute)),
-    ]
+    build_tty = _only(terminal, "stderr") if terminal else False
+    requests = requests_of(program, sources, build_tty=build_tty, tty=terminal or False)
+    steps = [kernel.send(request) for request in requests]
     try:
         with foreground.status.showing("building ..."):
             finish = await foreground.follow(steps[0], stdout_fd=2)
@@ -64,6 +54,23 @@ async def build_and_execute(
             for step in reversed(steps):
                 kernel.send(commands.Cancel(step.id))
         raise
+    return await exit_code_of(finish, foreground)
+
+
+def requests_of(
+    program: Program, sources: tuple[str, ...], *, build_tty: Tty, tty: Tty
+) -> tuple[commands.Build, commands.Execute]:
+    """What is asked of a runner: to build the program, and to execute it with the user's input."""
+    options = TaskOptions(run=RUN, sources=sources)
+    build = msgspec.structs.replace(options, stdin="none", tty=build_tty)
+    execute = msgspec.structs.replace(
+        options, stdin="stream", tty=tty, args=program.args, limits=program.limits
+    )
+    return commands.Build("*", build), commands.Execute("*", execute)
+
+
+async def exit_code_of(finish: events.Finished, foreground: Foreground) -> int:
+    """Ours, once all is written; beside what the program printed it is told why it ended."""
     if message := finish.message or foreground.failure or _death(finish, foreground):
         foreground.tell(message)
     await foreground.flush()

@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from kernel_runner import __version__, addresses
-from kernel_runner.cli import output
+from kernel_runner.cli import detached, output
 from kernel_runner.cli.key_option import add_key
-from kernel_runner.client.errors import ClientError, RequestRefused, RunnerUnreachable
+from kernel_runner.client.errors import (
+    ClientError,
+    IncompatibleRunner,
+    RequestRefused,
+    RunnerUnreachable,
+)
 from kernel_runner.client.socket import ClientSocket
 from kernel_runner.errors import UsageError
 from kernel_runner.keys import read_client
@@ -34,9 +39,10 @@ def add_address(parser: argparse.ArgumentParser) -> None:
         "address",
         nargs="?",
         metavar="ADDRESS",
-        help="of the session dialect, as `serve` prints it: tcp://HOST:PORT, PORT or ipc://PATH; "
-        f"without it --address-file, {ADDRESS_VARIABLE}, {FILE_VARIABLE} or the default of "
-        "`serve`",
+        help="of the session dialect, as `serve` prints it: tcp://HOST:PORT, PORT or ipc://PATH, "
+        "or the name of detached work; "
+        f"without it --address-file, {ADDRESS_VARIABLE}, {FILE_VARIABLE}, the default of "
+        "`serve`, or the only detached work",
     )
     parser.add_argument(
         "--address-file", metavar="FILE", help="the file that `serve --address-file` writes"
@@ -60,11 +66,16 @@ def address_of(options: argparse.Namespace) -> str:
         return in_full(address)
     if file := os.environ.get(FILE_VARIABLE):
         return _read_address(file)
-    return addresses.private_session(os.environ)
+    default = addresses.private_session(os.environ)
+    if Path(default.removeprefix("ipc://")).exists() or not (works := detached.every()):
+        return default
+    return detached.only(works).address
 
 
 def in_full(address: str) -> str:
-    """The address that is meant: a port alone is one of this machine."""
+    """The address that is meant: a port alone is one of this machine, a name detached work."""
+    if (work := detached.find(address)) is not None:
+        return work.address
     return f"tcp://127.0.0.1:{address}" if address.isdecimal() else address
 
 
@@ -107,7 +118,7 @@ async def _ask(
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             socket.send(commands.GetStatus(), "version")
-            status = await _answer(heard, "version", events.Status)
+            status = await _status(heard, address)
             if status.runner_version != __version__:
                 output.note(f"the runner is version {status.runner_version}, this is {__version__}")
             socket.send(command, "question")
@@ -116,6 +127,14 @@ async def _ask(
         raise RunnerUnreachable(address, ANSWER_SECONDS, socket.trouble) from error
     finally:
         socket.close()
+
+
+async def _status(heard: Heard, address: str) -> events.Status:
+    """What every runner of our protocol can tell, of whatever version it is."""
+    try:
+        return await _answer(heard, "version", events.Status)
+    except RequestRefused as refused:
+        raise IncompatibleRunner(address, refused.message) from refused
 
 
 async def _answer(heard: Heard, request_id: str, kind: type[Answer]) -> Answer:

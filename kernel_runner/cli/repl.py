@@ -13,13 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kernel_runner import __version__, langs
+from kernel_runner.cli.folders import current_folder
 from kernel_runner.cli.key_option import add_key, key_file_of
-from kernel_runner.cli.remote import in_full
+from kernel_runner.cli.remote import ANSWER_SECONDS, in_full
 from kernel_runner.cli.repl_cell import Cell, RunnerSilent
 from kernel_runner.cli.repl_commands import CommandError, Commands, Quit, Restart, is_command
 from kernel_runner.cli.repl_commands import names as command_names
 from kernel_runner.cli.repl_screen import Screen
-from kernel_runner.client import ClientError, Kernel, RunnerDied, connect, launch
+from kernel_runner.client import (
+    ClientError,
+    Kernel,
+    RunnerDied,
+    RunnerUnreachable,
+    connect,
+    launch,
+)
 from kernel_runner.errors import ConfigError, KernelRunnerError
 from kernel_runner.messages import events
 from kernel_runner.messages.session_wire import Received
@@ -38,7 +46,7 @@ examples:
 
 At the prompt :help lists the commands, Ctrl-C interrupts and Ctrl-D ends.  Standard input that is
 no terminal is run as one cell, cut at lines with a command such as :upload; the exit code is 1 if
-the last cell failed."""
+the last cell failed, 2 if the runner of --connect is gone."""
 FAILED: Final = 1
 LEAVING: Final = ("exit", "exit()", "quit", "quit()")
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -60,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UnknownLanguage: nothing was started.
         ConfigError: the options do not go together.
+        ClientError: the runner cannot be reached, or no longer.
     """
     _check(options)
     session = Session(options)
@@ -85,6 +94,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(["--work-dir: only for a runner that is started here, not --connect"])
     if options.work_dir is not None and not options.work_dir.is_dir():
         raise ConfigError([f"--work-dir: {options.work_dir}: no such folder"])
+    if options.connect is None:
+        options.work_dir = (options.work_dir or current_folder()).resolve()
     if _in_terminal():
         import importlib.util
 
@@ -114,6 +125,7 @@ class Session:
         self._screen = Screen(os.environ, in_terminal=self._in_terminal)
         self._prompt: CellPrompt | None = None
         self._ready: asyncio.Future[Kernel]
+        self._gone: asyncio.Future[ClientError]
         self._first_line: asyncio.Task[str] | None = None
         self._late: set[asyncio.Task[None]] = set()
         self.stopped_by = 0
@@ -138,12 +150,16 @@ class Session:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Kernel]:
         """A runner of our own or somebody else's; one can type while it starts."""
-        self._ready = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._ready, self._gone = loop.create_future(), loop.create_future()
         first = self._first_line = asyncio.create_task(self._read_first(), name="first line")
         try:
             async with self._kernel() as kernel:
                 self._check_language(kernel)
                 kernel.on_other = self._show_late
+                if self._options.connect is not None:
+                    kernel.reconnect_seconds = ANSWER_SECONDS  # a person looks at the prompt
+                kernel.on_failure = self._gone.set_result
                 self._ready.set_result(kernel)
                 yield kernel
         finally:
@@ -152,8 +168,10 @@ class Session:
 
     def _kernel(self) -> AbstractAsyncContextManager[Kernel]:
         if self._options.connect is not None:
-            return connect(in_full(self._options.connect), key_file=key_file_of(self._options))
-        return launch(self._options.language, work_dir=(self._options.work_dir or Path()).resolve())
+            keys = key_file_of(self._options)
+            address = in_full(self._options.connect)
+            return connect(address, key_file=keys, timeout_seconds=ANSWER_SECONDS)
+        return launch(self._options.language, work_dir=self._options.work_dir)
 
     def _check_language(self, kernel: Kernel) -> None:
         asked, actual = self._options.language, _language(kernel)
@@ -186,17 +204,30 @@ class Session:
             except Restart:
                 await self._screen.tell("a new runner is started; what was defined is lost")
                 return None
-            except (RunnerDied, RunnerSilent) as error:
-                return await self._lost(error)
+            except (RunnerDied, RunnerSilent, RunnerUnreachable) as error:
+                if self._options.connect is not None:
+                    raise
+                lost = "a new one is started, what was defined is lost"
+                await self._screen.tell(f"{error}; {lost}")
+                return None
             except (ClientError, CommandError) as error:
                 await self._screen.tell(str(error))
 
     async def _line(self) -> str:
-        if (first := self._first_line) is not None:
-            self._first_line = None
-            return await first
-        assert self._prompt is not None, "the first line was read at it"
-        return await self._prompt.read(self._ready)
+        """The next line; raises `ClientError` when the runner is gone before there is one."""
+        reading, self._first_line = self._first_line, None
+        if reading is None:
+            assert self._prompt is not None, "the first line was read at it"
+            reading = asyncio.create_task(self._prompt.read(self._ready), name="line")
+        try:
+            either: set[asyncio.Future[str] | asyncio.Future[ClientError]] = {reading, self._gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise self._gone.result()
+            return reading.result()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)  # the terminal is as it was
 
     async def _act(self, kernel: Kernel, commands: Commands, text: str) -> None:
         if text.strip() in LEAVING:
@@ -224,13 +255,6 @@ class Session:
             await self._screen.tell(f"exit code {finish.exit_code}")
         return finish
 
-    async def _lost(self, error: ClientError) -> int | None:
-        if self._options.connect is not None:
-            await self._screen.tell(str(error))
-            return FAILED
-        await self._screen.tell(f"{error}; a new one is started, what was defined is lost")
-        return None
-
     async def _run_input(self, kernel: Kernel) -> int:
         """All of standard input, without prompts; 1 if the last cell failed."""
         text = await asyncio.to_thread(sys.stdin.buffer.read) if sys.stdin is not None else b""
@@ -245,6 +269,8 @@ class Session:
                     exit_code = int((await self._run_cell(kernel, cell)).exit_code != 0)
             except Quit:
                 return exit_code
+            except (RunnerDied, RunnerUnreachable):
+                raise  # what is left of the input has nobody to run it
             except (ClientError, CommandError) as error:
                 await self._screen.tell(f"kernel-runner: {error}")
                 exit_code = FAILED

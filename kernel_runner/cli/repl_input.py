@@ -233,13 +233,15 @@ class _CellCompleter(Completer):
             yield Completion(suggestion, -start, display=shown)
 
     async def _suggestions(self, document: Document) -> Sequence[str]:
-        self._asked = asyncio.ensure_future(
-            self.kernel.result().complete(document.text, document.cursor_position)
-        )
+        self._asked = asyncio.create_task(self._ask(document), name="completion")
         await asyncio.wait([self._asked])
-        if self._asked.cancelled() or self._asked.exception() is not None:
+        return () if self._asked.cancelled() else self._asked.result()
+
+    async def _ask(self, document: Document) -> Sequence[str]:
+        try:
+            return await self.kernel.result().complete(document.text, document.cursor_position)
+        except ClientError:  # told when the text is run, or at once when the runner is gone
             return ()
-        return self._asked.result()
 
 
 def _may_go_on(before: str) -> bool:

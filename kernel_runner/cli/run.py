@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from kernel_runner import guardian, langs, limit_words
 from kernel_runner.cli import FOR_PROGRAM
+from kernel_runner.cli.folders import current_folder
 from kernel_runner.cli.key_option import add_key, key_file_of
+from kernel_runner.cli.sources import language_of, sources_among
 from kernel_runner.errors import UsageError
 from kernel_runner.messages.options import Limits
 
@@ -28,9 +30,12 @@ examples:
   kernel-runner run --wall 10 slow.py
   kernel-runner run --cpu 2 --memory 256M --output 1M hello.py
   kernel-runner run --watch page.py
+  kernel-runner run --in-place analysis.ipynb
+  kernel-runner run --detach train.py
   kernel-runner run --connect tcp://127.0.0.1:2010 main.py data.csv
 """
 STANDARD_INPUT: Final = "-"
+NOTEBOOK: Final = ".ipynb"
 LIMITS: Final = (
     ("wall", "SECONDS", "end the program after this long"),
     ("cpu", "SECONDS", "end it when it has used so much processor time"),
@@ -51,9 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files", nargs="*", metavar="FILE", help="the sources, the main one first; - reads one"
     )
     parser.add_argument("-c", "--code", metavar="CODE", help="run this instead of files")
-    parser.add_argument("-l", "--lang", metavar="LANG", help="the language, else by the ending")
+    parser.add_argument(
+        "-l", "--lang", metavar="LANG", help="the language, else by ending or #! line"
+    )
     parser.add_argument(
         "-w", "--watch", action="store_true", help="run it again whenever a source changes"
+    )
+    parser.add_argument(
+        "-d", "--detach", action="store_true", help="let it run without you; `attach` comes back"
     )
     limits = parser.add_argument_group("limits of the program, sizes as 65536, 64K, 256M or 2G")
     for word, value, text in LIMITS:
@@ -62,6 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--connect", metavar="ADDRESS", help="send it to the runner there, and run it in its folder"
     )
     add_key(parser)
+    notebooks = parser.add_argument_group("notebooks (.ipynb); limits are those of each cell")
+    notebooks.add_argument("--in-place", action="store_true", help="write the outputs back into it")
+    notebooks.add_argument(
+        "--save-as", type=Path, metavar="FILE", help="write it with its outputs there"
+    )
+    notebooks.add_argument(
+        "--allow-errors", action="store_true", help="go on behind a cell that fails"
+    )
     parser.add_argument(
         "--runtime-path", type=Path, metavar="FILE", help="the interpreter or compiler"
     )
@@ -74,9 +92,17 @@ def run(options: argparse.Namespace) -> int:
         UsageError: what is asked for cannot be run; nothing was started.
     """
     _check_sources(options)
+    if _is_notebook(options):
+        from kernel_runner.cli.run_notebook import run_notebook
+
+        return run_notebook(options, _limits_of(options))
     language = _language(options)
     if options.connect is None:
         _check_tool(language, options.runtime_path)
+        current_folder()
+    if options.detach:
+        exit_code = _detach(options, language)
+    elif options.connect is None:
         control = guardian.fork()  # before there are threads, and before much is loaded
         from kernel_runner.cli.run_local import run_here
 
@@ -92,16 +118,24 @@ def run(options: argparse.Namespace) -> int:
     os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
 
 
+def _detach(options: argparse.Namespace, language: "type[BaseRunner]") -> int:
+    from kernel_runner.cli.remote import in_full
+    from kernel_runner.cli.run_detached import run_detached
+
+    program, key_file = _program(options, language), key_file_of(options)
+    address = None if options.connect is None else in_full(options.connect)
+    return run_detached(program, options.files, address, key_file)
+
+
 def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Program":
     from kernel_runner.cli.program import Program
 
     code = options.code.encode() if options.code is not None else None
     if options.files == [STANDARD_INPUT]:
         code = sys.stdin.buffer.read()
-    sources = [name for name in options.files if name.endswith((*language.extensions,))]
     return Program(
         language=language,
-        sources=tuple(sources or options.files),
+        sources=tuple(sources_among(options.files, language) if code is None else ()),
         code=code,
         args=tuple(options.rest),
         limits=_limits_of(options),
@@ -116,6 +150,8 @@ def _check_sources(options: argparse.Namespace) -> None:
         raise UsageError("--watch and --runtime-path are for programs that run here")
     if options.connect is None and options.key is not None:
         raise UsageError("--key is for a runner that is there, with --connect")
+    if options.watch and options.detach:
+        raise UsageError("--watch and --detach: give one of them")
     if options.watch and (STANDARD_INPUT in files or options.code is not None):
         raise UsageError("--watch is for files: code and standard input do not change")
     if options.watch:
@@ -133,6 +169,21 @@ def _check_sources(options: argparse.Namespace) -> None:
         ):
             is_source = name == files[0] or Path(name).exists()
             raise UsageError(f"{name}: {problem}" + ("" if is_source else f"; {FOR_PROGRAM}"))
+
+
+def _is_notebook(options: argparse.Namespace) -> bool:
+    """Raises `UsageError` when it is none, or not alone, and asked for what does not fit that."""
+    if not (options.files and options.files[0].endswith(NOTEBOOK)):
+        if options.in_place or options.save_as or options.allow_errors:
+            raise UsageError(f"--in-place, --save-as and --allow-errors are for {NOTEBOOK} files")
+        return False
+    if len(options.files) > 1 or options.rest:
+        raise UsageError("a notebook is run alone, without other files and words behind --")
+    if options.watch or options.detach:
+        raise UsageError("--watch and --detach are for programs, not for notebooks")
+    if options.in_place and options.save_as:
+        raise UsageError("say either --in-place or --save-as")
+    return True
 
 
 def _problem_of(file: Path, *, is_main: bool) -> str | None:
@@ -169,16 +220,7 @@ def _language(options: argparse.Namespace) -> "type[BaseRunner]":
         return langs.load(options.lang)
     if options.code is not None or options.files == [STANDARD_INPUT]:
         raise UsageError("which language? say --lang, as in: --lang python")
-    found = {language.name: name for name in options.files for language in langs.of_file(name)[:1]}
-    match sorted(found):
-        case []:
-            names, endings = " ".join(options.files), " ".join(langs.endings())
-            raise UsageError(f"{names}: not one of the known endings ({endings}); say --lang")
-        case [only]:
-            return langs.load(only)
-        case several:
-            files = ", ".join(f"{found[name]} is {name}" for name in several)
-            raise UsageError(f"one language at a time: {files}; say --lang")
+    return language_of(options.files)
 
 
 def _check_tool(language: "type[BaseRunner]", runtime_path: Path | None) -> None:

@@ -30,17 +30,22 @@ def run_there(program: Program, address: str, files: Sequence[str], key_file: Pa
 
 async def _run(program: Program, address: str, files: Sequence[str], key_file: Path | None) -> int:
     async with connect(address, key_file=key_file, timeout_seconds=ANSWER_SECONDS) as kernel:
-        assert kernel.welcome is not None, "it has said hello"
-        if (language := kernel.welcome.language) != program.language.name:
-            raise UsageError(f"{address} runs {language}, and this is {program.language.name}")
+        check_language(program, kernel)
         foreground = Foreground(kernel, terminal_of_program(), feeds_stdin=True)
         with foreground.attached(is_last=True):
-            async with _sent(program, kernel, files, foreground.status) as sources:
+            async with sent(program, kernel, files, foreground.status) as sources:
                 return await build_and_execute(program, sources, kernel, foreground)
 
 
+def check_language(program: Program, kernel: Kernel) -> None:
+    """Raises `UsageError` where the runner has another one."""
+    assert kernel.welcome is not None, "it has said hello"
+    if (language := kernel.welcome.language) != program.language.name:
+        raise UsageError(f"{kernel.address} runs {language}, and this is {program.language.name}")
+
+
 @asynccontextmanager
-async def _sent(
+async def sent(
     program: Program, kernel: Kernel, files: Sequence[str], status: StatusLine
 ) -> AsyncIterator[tuple[str, ...]]:
     """The names that the sources have there."""

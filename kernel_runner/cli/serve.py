@@ -3,12 +3,11 @@
 import argparse
 import asyncio
 import json
-import logging
 import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from kernel_runner import addresses, langs, logs
 from kernel_runner import config as configuration
 from kernel_runner.cli import COMMANDS, PROGRAM
 from kernel_runner.cli.command_line import reported
+from kernel_runner.cli.until import Until
 from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
 from kernel_runner.host import Host
@@ -42,14 +42,20 @@ OPTIONS: Final = (
     ("--limits", "LIMITS", "what a request may use that says nothing, such as wall=60,memory=1G"),
     ("--max-limits", "LIMITS", "the most that requests may ask for (no limit)"),
     ("--cgroup", "DIR", "a cgroup v2 in which to make those of programs, or none (our own)"),
+    ("--query-shell", "NAME", "what executes queries in the interpreter: plain or ipython (plain)"),
+    ("--metrics", "ADDRESS", "counts for Prometheus: PORT on loopback, or tcp://HOST:PORT"),
+    ("--log-format", "FORMAT", "of standard error: text, or json with one object a line (text)"),
+    ("--log-level", "LEVEL", "of standard error: debug, info, warning or error (warning)"),
     ("--config", "FILE", "a TOML file with these options"),
 )
 """The options that have a value: name, what the value is, help."""
 
 SWITCHES: Final = {
     "--plaintext": "bind other hosts than loopback without keys",
+    "--otel": "send a span of each task to the collector that the OTEL_ variables name",
     "--debug": "log more, to standard error; debuggers may attach, so may programs",
     "--until-eof": "end when standard input ends: when whoever started it is gone",
+    "--until-fetched": "end when all that was asked is done, and fetched or expired",
 }
 GENERAL: Final = ("--help", "--version")
 """What people write without the hyphens."""
@@ -100,9 +106,10 @@ def main(control: socket.socket, argv: Sequence[str], *, stdin_fd: int | None) -
     flags = {name.replace("_", "-"): value for name, value in vars(options).items()}
     flags |= dict(word.removeprefix("--").split("=", 1) for word in valued)
     language = flags.pop("language")
-    if flags.get("until-eof") is True:
-        del flags["until-eof"]
-    return reported(lambda: _run(_configure(language, flags, unknown), control, stdin_fd))
+    is_for = {name for name in ("until-eof", "until-fetched") if flags.get(name) is True}
+    flags = {name: value for name, value in flags.items() if name not in is_for}
+    until = Until(stdin_fd, eof="until-eof" in is_for, fetched="until-fetched" in is_for)
+    return reported(lambda: _run(_configure(language, flags, unknown), control, until))
 
 
 def _configure(
@@ -114,14 +121,18 @@ def _configure(
     problems = [f"command line: {word!r} is not understood{_near_option(word)}" for word in unknown]
     problems += [f"command line: {name}: a value is missing" for name in flags if not flags[name]]
     given = {name: value for name, value in flags.items() if value}
+    shells: Sequence[str] = ()
     try:
-        langs.load(language or "")
+        shells = langs.load(language or "").query_shells
     except (UnknownLanguage, BrokenLanguage) as error:
         problems.append(str(error))
     try:
         config = configuration.load(language or "", given, os.environ)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
+    if config.query_shell not in (None, *shells):
+        known = f"has {', '.join(shells)}" if shells else "has no choice of them"
+        problems.append(f"query-shell: {config.query_shell!r} is none of {language}, which {known}")
     if problems:
         raise ConfigError(problems)
     return config
@@ -150,11 +161,11 @@ def _advice_for(word: str) -> str | None:
     return None
 
 
-def _run(config: Config, control: socket.socket, stdin_fd: int | None) -> int:
-    logs.to_stderr(logging.DEBUG if config.debug else logging.WARNING)
+def _run(config: Config, control: socket.socket, until: Until) -> int:
+    logs.to_stderr(config.telemetry.log_level, config.telemetry.log_format)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            runner.run(_serve(config, control, stdin_fd))
+            runner.run(_serve(config, control, until))
         except SystemExit as error:  # of a language, in a callback: nobody here means that
             raise RunnerBroken("something in it called exit") from error
     return 0
@@ -169,37 +180,49 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: Config, control: socket.socket, stdin_fd: int | None) -> None:
+async def _serve(config: Config, control: socket.socket, until: Until) -> None:
     scratch = configuration.make_scratch(os.environ)
     launcher = Launcher(control, config.cgroup)
     launcher.remove_at_end(scratch)
     if config.session_at == addresses.private_session(os.environ):
         addresses.make_private(Path(config.session_at.removeprefix("ipc://")).parent)
-    host = Host(launcher, Workspace(config.work_dir), scratch, config.env, config.runtime_path)
+    host = Host(
+        launcher,
+        Workspace(config.work_dir),
+        scratch,
+        config.env,
+        config.runtime_path,
+        query_shell=config.query_shell,
+    )
     runner = langs.load(config.language)(host)
     ready = asyncio.create_task(runner.init(), name="init")
     await asyncio.sleep(0)  # an interpreter starts while we load what channels need
 
     from kernel_runner.channels.zeromq import zeromq_channels
+    from kernel_runner.cli.telling import telling
     from kernel_runner.limits import Allowance
+    from kernel_runner.metrics import Metrics
     from kernel_runner.server import Server
     from kernel_runner.spool import Spool
 
-    with zeromq_channels(config) as channels:
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        told_at = await stack.enter_async_context(telling(config, metrics))
+        channels = stack.enter_context(zeromq_channels(config))
         server = Server(
             runner,
             channels,
             ready=ready,
-            announce=lambda addresses: _announce(config, launcher, addresses),
+            announce=lambda addresses: _announce(config, launcher, {**addresses, **told_at}),
             max_queue_length=config.max_queue_length,
             max_body_bytes=config.max_body_bytes,
             max_pending_bytes=config.max_pending_bytes,
             spool=Spool.of(config.spool_dir, config.max_spool_bytes),
             allowance=Allowance(config.limits, config.max_limits),
+            metrics=metrics,
         )
         stop = _stop_on_signals()
-        if stdin_fd is not None:
-            _stop_at_end_of(stdin_fd, stop)
+        until.watch(server, launcher, stop)
         try:
             await server.serve(stop)
         finally:
@@ -223,7 +246,8 @@ def _announce(config: Config, launcher: Launcher, addresses: Mapping[str, str]) 
 
 
 def _line(addresses: Mapping[str, str]) -> str:
-    return json.dumps({name: addresses.get(name) for name in ("in", "out", "session")})
+    always: Mapping[str, str | None] = {"in": None, "out": None, "session": None}
+    return json.dumps({**always, **addresses})
 
 
 def _in_full(address: str) -> str:
@@ -240,20 +264,6 @@ def _stop_on_signals() -> asyncio.Event:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     return stop
-
-
-def _stop_at_end_of(fd: int, stop: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-
-    def read() -> None:
-        if not os.read(fd, 65_536):
-            loop.remove_reader(fd)
-            stop.set()
-
-    try:
-        loop.add_reader(fd, read)
-    except OSError as error:  # a file ends at once, and cannot be waited for
-        raise ConfigError(["--until-eof: standard input is no pipe that somebody holds"]) from error
 
 
 def _ignore_signals() -> None:

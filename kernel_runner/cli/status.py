@@ -6,8 +6,9 @@ from typing import Final
 
 from kernel_runner.cli import output, remote
 from kernel_runner.cli.key_option import key_file_of
+from kernel_runner.limit_words import size
 from kernel_runner.messages.commands import GetStatus
-from kernel_runner.messages.events import Status
+from kernel_runner.messages.events import Counts, Status
 
 EXAMPLES: Final = """\
 examples:
@@ -44,4 +45,26 @@ def _facts(status: Status) -> dict[str, str]:
         "started": started.isoformat(sep=" ", timespec="seconds"),
         "version": status.runner_version,
         "pid": str(status.pid),
+        **_counted(status.counts),
+    }
+
+
+def _counted(counts: Counts) -> dict[str, str]:
+    """What has happened since the start; what never has is left out."""
+    ended = [
+        f"{number} {op} {reason}"
+        for op, reasons in counts.tasks.items()
+        for reason, number in reasons.items()
+    ]
+    dropped = f", {size(counts.dropped_bytes)} dropped" if counts.dropped_bytes else ""
+    numbers = {
+        "replayed": counts.replayed_events,
+        "restarts": counts.interpreter_restarts,
+        "sessions": counts.sessions,
+    }
+    return {
+        "ended": ", ".join(ended),
+        "took": f"{counts.run_s:.3f} s, {counts.wait_s:.3f} s in the queue" if ended else "",
+        "output": f"{size(counts.sent_bytes)}{dropped}" if counts.sent_bytes else "",
+        **{name: str(number) for name, number in numbers.items() if number},
     }

@@ -116,6 +116,7 @@ def _first_words(argv: Sequence[str]) -> bytes:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            cwd="/",  # a shell that misses its folder would say so first
         )
     except OSError:
         return b""

@@ -1,7 +1,7 @@
 """An address in, a kernel that is connected out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,8 @@ async def connect(
     address: str,
     *,
     session: str | None = None,
+    requests: Sequence[str] = (),
+    keep: bool = False,
     key_file: Path | str | None = None,
     timeout_seconds: float = CONNECT_SECONDS,
 ) -> AsyncIterator[Kernel]:
@@ -33,6 +35,10 @@ async def connect(
 
     Args:
         address: of the session dialect, as the runner prints it: ``tcp://127.0.0.1:2010``.
+        requests: the ids of requests that `session` has had from another process: what is kept of
+            their events, and what is to come, is in `Kernel.expected`.
+        keep: leave at the runner what is not taken here, and the last that was, until
+            `Kernel.forget`: whoever takes the session over after us gets it again.
         key_file: the client's, as `kernel-runner keygen` makes it, for a runner with keys.
         timeout_seconds: how long the runner may take to answer.
 
@@ -52,6 +58,19 @@ async def connect(
             result = await second.query("print('one runner, two clients')").result()
             print(result.stdout.strip())  # one runner, two clients
         ```
+
+        Work that goes on while nobody is there, and is come back to, from another process as well:
+
+        ```python
+        from kernel_runner.client import connect
+
+        async with connect(kernel.address, keep=True) as first:
+            reply = first.query("print('done meanwhile')")
+            await anext(reply)  # the runner has it
+            session = first.welcome.session
+        async with connect(kernel.address, session=session, requests=[reply.id]) as later:
+            print((await later.expected.result()).stdout.strip())  # done meanwhile
+        ```
     """
 
     keys = None if key_file is None else read_client(Path(key_file))
@@ -69,6 +88,10 @@ async def connect(
         return link
 
     kernel = Kernel(open_link)
+    if requests:
+        kernel.expected = kernel.expect(*requests)
+    if keep:
+        kernel.keep()
     try:
         await _greet(kernel, session, link, timeout_seconds)
         yield kernel

@@ -81,10 +81,16 @@ class Connection(Requests):
             if self._error is None:
                 self.fail(error)
         self._is_away = False
+        self._acknowledge_again()
         for request_id, request in list(self._open.items()):
             if not request.accepted:
                 request.asked_again = request.asked
                 self._put_on_link(request_id, request)
+
+    def _acknowledge_again(self) -> None:
+        """The last acknowledgement may be lost, and a program may wait for it."""
+        if self._last_seq:
+            self._link.send(commands.Acknowledge(self._last_seq), self._new_id())
 
     def _deliver(self, received: Received, request: OpenRequest) -> None:
         if self._overtook_hello(received.event, request):
@@ -121,7 +127,7 @@ class Connection(Requests):
     async def _ask_now(self, command: commands.Hello) -> None:
         """Ask while all others have to wait for the connection."""
         request_id = self._new_id()
-        reply = Reply((request_id,), self.send, command.op)
+        reply = Reply((request_id,), self.send, command.op, self._intake)
         self._open[request_id] = request = OpenRequest(command, reply)
         self._put_on_link(request_id, request)
         await reply.answer()

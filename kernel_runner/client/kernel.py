@@ -91,7 +91,8 @@ class Kernel(Transfers):
         program: QueuedOptions = {**every, "args": args, "stdin": stdin, "tty": tty}
         name = self._new_id()
         steps = _steps({"clean": clean, "build": build, "exec": exec}, name, every, program)
-        reply = Reply(tuple(steps), self.send, [*steps.values()][-1].op)
+        last_step = [*steps.values()][-1].op
+        reply = Reply(tuple(steps), self.send, last_step, self._intake)
         if files:
             sending = local_files.outgoing(files)
             preparing = self._spawn(self._prepare(sending, steps, reply), f"files of {name}")

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from kernel_runner.client.connecting import connect
 from kernel_runner.client.errors import RunnerDied, RunnerNotStarted
@@ -54,21 +55,23 @@ async def launch(
         tempfile.TemporaryDirectory(prefix="kernel-runner-client-") as folder,
         # not beside the socket: programs walk up from where they run
         tempfile.TemporaryDirectory(prefix="kernel-runner-work-") as own_work_dir,
+        # a pipe would fill up, and the runner wait for its reader; a name could be left behind
+        tempfile.TemporaryFile() as log,
     ):
         words = [str(python), "-m", "kernel_runner", language, "--until-eof"]
         words.append(f"--work-dir={work_dir or own_work_dir}")
         if runtime_path is not None:
             words.append(f"--runtime-path={runtime_path}")
         words += ["--in=none", "--out=none", f"--session=ipc://{folder}/session", *options]
-        log_file = Path(folder, "log")  # a pipe would fill up, and the runner wait for its reader
-        process = await _start(words, log_file, env)
+        process = await _start(words, log, env)
+        _leave_to(process, folder, own_work_dir)
         try:
-            address = await _address(process, log_file, timeout_seconds)
+            address = await _address(process, log, timeout_seconds)
             async with AsyncExitStack() as stack:
-                async with _while_it_lives(process, log_file):
+                async with _while_it_lives(process, log):
                     connection = connect(address, timeout_seconds=timeout_seconds)
                     kernel = await stack.enter_async_context(connection)
-                watch = asyncio.create_task(_watch(process, kernel, log_file), name="runner")
+                watch = asyncio.create_task(_watch(process, kernel, log), name="runner")
                 stack.callback(watch.cancel)
                 yield kernel
         finally:
@@ -76,24 +79,35 @@ async def launch(
 
 
 async def _start(
-    words: Sequence[str], log_file: Path, env: Mapping[str, str] | None
+    words: Sequence[str], log: IO[bytes], env: Mapping[str, str] | None
 ) -> asyncio.subprocess.Process:
     try:
-        with log_file.open("wb") as log:
-            return await asyncio.create_subprocess_exec(
-                *words,
-                stdin=asyncio.subprocess.PIPE,  # ends with us, however we end
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env=env,
-                start_new_session=True,  # a Ctrl-C in our terminal is for us to act on
-            )
+        return await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.PIPE,  # ends with us, however we end
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=env,
+            start_new_session=True,  # a Ctrl-C in our terminal is for us to act on
+        )
     except OSError as error:
         raise RunnerNotStarted(f"cannot start {words[0]}: {error.strerror}") from error
 
 
+def _leave_to(process: asyncio.subprocess.Process, *folders: str) -> None:
+    """The runner removes the folders where we are killed before we can."""
+    assert process.stdin is not None, "it is a pipe"
+    process.stdin.writelines(os.fsencode(folder) + b"\n" for folder in folders)
+
+
+def _said(log: IO[bytes]) -> str:
+    """What the runner has logged; its place in the file is not ours to move."""
+    size_bytes = os.fstat(log.fileno()).st_size
+    return os.pread(log.fileno(), size_bytes, 0).decode(errors="replace").strip()
+
+
 async def _address(
-    process: asyncio.subprocess.Process, log_file: Path, timeout_seconds: float
+    process: asyncio.subprocess.Process, log: IO[bytes], timeout_seconds: float
 ) -> str:
     assert process.stdout is not None, "it is a pipe"
     try:
@@ -104,13 +118,13 @@ async def _address(
         text = f"the runner did not tell its address within {timeout_seconds:g} s"
         raise RunnerNotStarted(text) from error
     exit_code = await process.wait()
-    message = log_file.read_text(errors="replace").strip()
+    message = _said(log)
     raise RunnerNotStarted(message or f"exit code {exit_code}")
 
 
 @asynccontextmanager
 async def _while_it_lives(
-    process: asyncio.subprocess.Process, log_file: Path
+    process: asyncio.subprocess.Process, log: IO[bytes]
 ) -> AsyncIterator[None]:
     """The block ends with `RunnerDied` when the runner's process does."""
     loop = asyncio.get_running_loop()
@@ -129,15 +143,15 @@ async def _while_it_lives(
     except TimeoutError as error:
         if not patience.expired():
             raise
-        raise RunnerDied(end.result(), log_file.read_text(errors="replace").strip()) from error
+        raise RunnerDied(end.result(), _said(log)) from error
     finally:
         end.cancel()
 
 
-async def _watch(process: asyncio.subprocess.Process, kernel: Kernel, log_file: Path) -> None:
+async def _watch(process: asyncio.subprocess.Process, kernel: Kernel, log: IO[bytes]) -> None:
     """Tell whoever waits for an answer that none will come."""
     exit_code = await process.wait()
-    kernel.fail(RunnerDied(exit_code, log_file.read_text(errors="replace").strip()))
+    kernel.fail(RunnerDied(exit_code, _said(log)))
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -37,6 +37,9 @@ class QueuedOptions(TypedDict, total=False):
     """The files of the program, where the language is not to look for them."""
     keep_background: bool
     """Leave the programs running that it has left in the background."""
+    as_data: bool
+    """Of a query: its value comes as `Media` with `is_result`, and what it raised in the finish;
+    neither is printed, where the language can do so."""
 
 
 def task_options(options: QueuedOptions) -> TaskOptions:
@@ -68,6 +71,7 @@ def task_options(options: QueuedOptions) -> TaskOptions:
         tty=Terminal(*tty) if isinstance(tty, tuple) else tty,
         sources=tuple(options.get("sources", ())),
         keep_background=options.get("keep_background", False),
+        as_data=options.get("as_data", False),
     )
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias
 
 from kernel_runner.client.errors import ClientError, RequestRefused
+from kernel_runner.client.intake import Intake
 from kernel_runner.client.result import Collected, Prompt, Result
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.session_wire import Received
@@ -37,8 +38,13 @@ class Reply:
         ```
     """
 
-    def __init__(self, request_ids: Sequence[str], send: Send, last_step: str) -> None:
+    def __init__(
+        self, request_ids: Sequence[str], send: Send, last_step: str, intake: Intake
+    ) -> None:
         self.id = request_ids[-1]
+        self.unread_bytes = 0
+        """How much has arrived and was not taken yet."""
+        self._intake = intake
         self._open_ids = list(request_ids)
         self._send = send
         self._unread: deque[Received] = deque()
@@ -56,19 +62,27 @@ class Reply:
     def put(self, received: Received) -> None:
         """One event of this request."""
         self._unread.append(received)
-        _wake(self._waiters)
+        self._intake.add(self, events.size_of(received.event))
+        self._wake(self._waiters)
         if is_terminal(received.event):
             if received.id in self._open_ids:
                 self._open_ids.remove(received.id)
-            _wake(self._patient)
+            self._wake(self._patient)
         elif isinstance(received.event, events.WaitingInput):
-            _wake(self._patient)
+            self._wake(self._patient)
 
     def fail(self, error: ClientError) -> None:
         """Nothing more will come: whoever waits gets this error."""
         self._error = error
-        _wake(self._waiters)
-        _wake(self._patient)
+        self._wake(self._waiters)
+        self._wake(self._patient)
+
+    def _wake(self, waiters: list[asyncio.Future[None]]) -> None:
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+                self._intake.unwant()
+        waiters.clear()
 
     # Event by event ---------------------------------------------------------------------------
 
@@ -91,16 +105,25 @@ class Reply:
                 raise StopAsyncIteration
             if self._error is not None:
                 raise self._error
-            waiter = asyncio.get_running_loop().create_future()
-            waiters.append(waiter)
-            await waiter
+            await self._wait(waiters)
         received = self._unread.popleft()
+        self._intake.take(self, events.size_of(received.event))
         if is_terminal(received.event):
             self._left -= 1
             self._last = received.event
             if isinstance(received.event, events.Finished):
                 self._collected.end_step(received.event)
         return received
+
+    async def _wait(self, waiters: list[asyncio.Future[None]]) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        waiters.append(waiter)
+        self._intake.want()
+        try:
+            await waiter
+        finally:
+            if waiter.cancelled():  # else who has woken it has said so
+                self._intake.unwant()
 
     # At the end -------------------------------------------------------------------------------
 
@@ -143,7 +166,7 @@ class Reply:
                     case events.Output() as output:
                         self._collected.outputs.append(output)
                     case events.Media() as media:
-                        self._collected.media.append(media)
+                        self._collected.show(media)
                     case events.WaitingInput(is_password=is_password):
                         return self._collected.prompt(is_password=is_password)
                     case events.Refused() as refused:
@@ -261,6 +284,7 @@ PASSING: Final = frozenset(
     (
         events.Output,
         events.Media,
+        events.ClearOutput,
         events.Log,
         events.WaitingInput,
         events.Accepted,
@@ -268,13 +292,6 @@ PASSING: Final = frozenset(
         events.Stopped,
     )
 )
-
-
-def _wake(waiters: list[asyncio.Future[None]]) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)
-    waiters.clear()
 
 
 def is_terminal(event: events.AnyEvent) -> bool:

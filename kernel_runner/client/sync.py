@@ -200,6 +200,15 @@ class Kernel:
     def reconnect_seconds(self, seconds: float) -> None:
         self._kernel.reconnect_seconds = seconds
 
+    @property
+    def max_unread_bytes(self) -> int:
+        """How much may arrive and be taken by nobody before more stays with the runner."""
+        return self._kernel.max_unread_bytes
+
+    @max_unread_bytes.setter
+    def max_unread_bytes(self, size_bytes: int) -> None:
+        self._kernel.max_unread_bytes = size_bytes
+
     def _reply(self, start: Callable[[], client.Reply]) -> Reply:
         async def started() -> client.Reply:
             return start()

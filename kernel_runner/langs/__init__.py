@@ -32,7 +32,7 @@ def names() -> Sequence[str]:
 
 
 def load(name: str) -> "type[BaseRunner]":
-    """The class of a language, by its name or an alias.
+    """The class of a language, by its name or an alias; ``jupyter:NAME`` is any Jupyter kernel.
 
     Raises:
         UnknownLanguage: nobody has it.
@@ -40,6 +40,10 @@ def load(name: str) -> "type[BaseRunner]":
     """
     if name in _own_names():
         return _load_own(name)
+    if name.startswith("jupyter:"):
+        from kernel_runner.langs._jupyter import generic
+
+        return generic(name.removeprefix("jupyter:"))
     plugins = _plugins()
     if name in plugins:
         return _load_plugin(plugins[name])
@@ -56,11 +60,22 @@ def every() -> Iterator[tuple[str, Loaded]]:
 
 
 def of_file(name: str) -> "Sequence[type[BaseRunner]]":
-    """The languages that a file has the ending of; a plugin's when none of our own has it."""
+    """The languages that a file has the ending of; a plugin's when none of our own has it.
+
+    An ending in capitals is the same one, unless a language has it so.
+    """
+    spellings = dict.fromkeys((name, name.lower()))
     for source in (_every_own, _every_plugin):  # to look for plugins takes its time
-        if found := [one for one in _loaded(source()) if name.endswith((*one.extensions,))]:
-            return found
+        for spelling in spellings:
+            if found := [one for one in _loaded(source()) if spelling.endswith((*one.extensions,))]:
+                return found
     return []
+
+
+def of_interpreter(name: str) -> "type[BaseRunner] | None":
+    """The language that has this name, alias or command, as in the ``#!`` line of a script."""
+    named = (one for one in _loaded(every()) if name in (one.name, *one.aliases, one.command))
+    return next(named, None)
 
 
 def endings() -> Sequence[str]:

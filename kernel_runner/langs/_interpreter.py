@@ -8,12 +8,13 @@ import itertools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 
 from kernel_runner.base import ExitCode
 from kernel_runner.errors import BadOptions, InterpreterDied, LaunchError
+from kernel_runner.langs._cell_meter import CellMeter
 from kernel_runner.langs._driver import Driver
 from kernel_runner.langs._frames import Frame
 from kernel_runner.langs._script import ScriptRunner
@@ -27,6 +28,24 @@ LOOK_UP_SECONDS: Final = 1.0
 """How long an answer about code may take: the interpreter may be busy in C code."""
 
 log = logging.getLogger(__name__)
+
+
+class Kept(Protocol):
+    """What keeps the state of a language: a driver, or what does the same."""
+
+    alive: bool
+    meter: CellMeter
+    interrupt_again_seconds: float | None
+
+    async def run(self, code: str, task: Task) -> ExitCode:
+        """Run one cell; raises `InterpreterDied`."""
+
+    async def stop(self) -> None:
+        """End it and all it started."""
+
+    def interrupt(self, *, force: bool) -> None: ...
+
+    def stop_for_limit(self) -> None: ...
 
 
 class _Patience:
@@ -51,8 +70,8 @@ class InterpreterRunner(ScriptRunner):
     interrupt_again_seconds: ClassVar[float | None] = None
     """For an interpreter that can lose a signal: after this long it gets the same once more."""
 
-    _current: Driver | None = None
-    _starting: asyncio.Task[Driver] | None = None
+    _current: Kept | None = None
+    _starting: asyncio.Task[Kept] | None = None
     _serials = itertools.count(1)
 
     def driver_command(self) -> Argv:
@@ -76,6 +95,7 @@ class InterpreterRunner(ScriptRunner):
             return await driver.run(code, task)
         except InterpreterDied:
             self._current = None
+            self.interpreter_restarts += 1
             await driver.stop()
             self._start()
             raise
@@ -104,14 +124,14 @@ class InterpreterRunner(ScriptRunner):
         if self._current is not None:
             await self._current.stop()
 
-    def _start(self) -> asyncio.Task[Driver]:
+    def _start(self) -> asyncio.Task[Kept]:
         """Start a driver without waiting for it."""
         self._starting = starting = asyncio.create_task(self._open(), name="interpreter")
         # the next query tries again, and tells its client what is wrong
         starting.add_done_callback(lambda done: done.cancelled() or done.exception())
         return starting
 
-    async def _open(self) -> Driver:
+    async def _open(self) -> Kept:
         env, cwd = self.environment({}), self.workspace.root
         try:
             driver = await Driver.start(
@@ -121,9 +141,10 @@ class InterpreterRunner(ScriptRunner):
             raise self.explain(error) from error
         driver.interrupt_again_seconds = self.interrupt_again_seconds
         self._current = driver
+        self.query_shell = driver.shell
         return driver
 
-    async def _driver_for(self, task: Task) -> Driver:
+    async def _driver_for(self, task: Task) -> Kept:
         """The driver; raises `Interrupted` when the task is told to end before there is one."""
         if self._current is not None and self._current.alive:
             return self._current
@@ -140,12 +161,13 @@ class InterpreterRunner(ScriptRunner):
             ready.cancel()
             await asyncio.gather(ready, return_exceptions=True)
 
-    async def _ready(self) -> Driver:
+    async def _ready(self) -> Kept:
         """The driver that is there, or a new one; a start that failed is tried once more."""
         if self._current is not None and self._current.alive:
             return self._current
         if self._current is not None:
             log.info("the %s interpreter has ended; a new one is started", self.name)
+            self.interpreter_restarts += 1
             await self._current.stop()
             self._current = None
         starting = self._starting
@@ -153,12 +175,16 @@ class InterpreterRunner(ScriptRunner):
             starting = self._start()
         return await asyncio.shield(starting)
 
-    async def _ask(self, kind: str, code: str, cursor: int | None) -> Frame | None:
-        """Ask the driver about code, also while it runs a cell; None when it cannot say in time."""
+    async def _for_questions(self) -> Kept | None:
+        """What can be asked about code now; what is just starting is waited for, but not long."""
         if self._current is None and self._starting is not None:
             await asyncio.wait([self._starting], timeout=LOOK_UP_SECONDS)
-        driver = self._current
-        if driver is None or not driver.alive:
+        return self._current if self._current is not None and self._current.alive else None
+
+    async def _ask(self, kind: str, code: str, cursor: int | None) -> Frame | None:
+        """Ask the driver about code, also while it runs a cell; None when it cannot say in time."""
+        driver = await self._for_questions()
+        if not isinstance(driver, Driver):
             return None
         serial = str(next(self._serials))
         keys = {"serial": serial} | ({} if cursor is None else {"cursor": str(cursor)})

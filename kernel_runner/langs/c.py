@@ -14,4 +14,5 @@ class Runner(CompiledRunner):
     hello = '#include <stdio.h>\nint main(void) { puts("hello"); }'
 
     def compiler(self, sources: Sequence[Path], binary: Path) -> Argv:
-        return [self.program, "-Wall", *sources, "-o", binary, "-lm", "-pthread"]
+        is_c = ("-x", "c")  # gcc takes MAIN.C for C++
+        return [self.program, "-Wall", *is_c, *sources, "-o", binary, "-lm", "-pthread"]

@@ -36,12 +36,26 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     body_field: ClassVar[str | None] = None
 
 
-class Media(Event, frozen=True):
-    """One displayed object in all its representations: text or bytes for each MIME type."""
+class Media(Event, frozen=True, omit_defaults=True):
+    """One displayed object in all its representations: text or bytes for each MIME type.
+
+    With `update` it takes the place of what was shown with this `display_id` before.  `is_result`:
+    it is the value of a query's last expression, which was asked for `as_data`.
+    """
 
     type = "media"
     data: dict[str, str | bytes]
     metadata: dict[str, object] = {}
+    display_id: str | None = None
+    update: bool = False
+    is_result: bool = False
+
+
+class ClearOutput(Event, frozen=True):
+    """What the request has shown may be taken away; with `wait` only when more comes."""
+
+    type = "clear-output"
+    wait: bool = False
 
 
 class Log(Event, frozen=True):
@@ -73,12 +87,25 @@ class Started(Event, frozen=True):
     type = "started"
 
 
-class ErrorDetails(msgspec.Struct, frozen=True):
-    """The exception that ended a query, as data."""
+class ErrorDetails(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The exception that ended a query, as data.
+
+    `frames` are those of the user, the innermost last.  `cause` is what it was raised from,
+    `context` what was being handled when it was raised; `exceptions` are those of a group.  Of a
+    syntax error `syntax` has the place.  `hint` is a sentence about what may help,
+    `text` what is printed of it where it is not wanted `as_data`.
+    """
 
     name: str
     value: str
     frames: list[dict[str, object]] = []
+    notes: list[str] = []
+    cause: "ErrorDetails | None" = None
+    context: "ErrorDetails | None" = None
+    exceptions: list["ErrorDetails"] = []
+    syntax: dict[str, object] | None = None
+    hint: str | None = None
+    text: str = ""
 
 
 class Finished(msgspec.Struct, frozen=True, omit_defaults=True, rename={"exit_code": "exitCode"}):
@@ -129,6 +156,23 @@ class Completeness(Event, frozen=True):
     status: Literal["complete", "incomplete", "invalid", "unknown"]
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """What a runner has done since its start; `tasks` that have ended by op and reason.
+
+    `wait_s` and `run_s` are sums over the tasks that left the queue, `sent_bytes` is output that
+    was handed to clients, `sessions` are those that are open now.
+    """
+
+    tasks: dict[str, dict[str, int]] = {}
+    wait_s: float = 0.0
+    run_s: float = 0.0
+    sent_bytes: int = 0
+    dropped_bytes: int = 0
+    replayed_events: int = 0
+    interpreter_restarts: int = 0
+    sessions: int = 0
+
+
 class Status(Event, frozen=True):
     """`state` is initializing, idle, busy or stopping; times are seconds since 1970.
 
@@ -144,6 +188,9 @@ class Status(Event, frozen=True):
     running: str | None
     pid: int
     echo: str | None = None
+    query_shell: str | None = None
+    """What executes queries inside the interpreter, where there is a choice."""
+    counts: Counts = Counts()
 
 
 class QueueEntry(msgspec.Struct, frozen=True):
@@ -184,13 +231,13 @@ class Welcome(Event, frozen=True):
     runner_version: str
     features: list[str]
     next_seq: int
-    first_seq: int = 1
+    first_seq: int
     """The oldest event that is kept."""
 
-    max_body_bytes: int = 64 << 20
+    max_body_bytes: int
     """The largest body that the runner takes."""
 
-    max_pending_bytes: int = 8 << 20
+    max_pending_bytes: int
     """What the runner keeps in memory until it is acknowledged."""
 
 
@@ -257,7 +304,9 @@ class Refused(Event, frozen=True):
     hint: str = ""
 
 
-TaskEvent: TypeAlias = Output | Media | Log | WaitingInput | Accepted | Started | Stopped | Finished
+TaskEvent: TypeAlias = (
+    Output | Media | ClearOutput | Log | WaitingInput | Accepted | Started | Stopped | Finished
+)
 Answer: TypeAlias = (
     Completion
     | Inspection

@@ -55,7 +55,8 @@ class TaskOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     `tty`: absent means as the kind of program wants, false means pipes as in a shell's pipeline.
     `cwd` and `sources` are relative to the work directory; `sources` are the files of the program,
     the main one first, where the language is not to look for them.  `run` groups clean, build and
-    exec.
+    exec.  `as_data` is for queries: the value of the last expression comes as `media`, and what was
+    raised in the finish alone, where the language can; neither is printed.
     """
 
     run: str | None = None
@@ -68,6 +69,7 @@ class TaskOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     tty: Literal[False] | Terminal | None = None
     sources: tuple[str, ...] = ()
     keep_background: bool = False
+    as_data: bool = False
 
     def set_for_programs(self) -> str:
         """The names of those options that are set and only make sense for a program of its own."""

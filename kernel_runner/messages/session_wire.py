@@ -6,7 +6,7 @@ other way round.
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import msgpack
 import msgspec
@@ -29,12 +29,17 @@ def parse_header(frames: Frames) -> tuple[Header, bytes]:
     if len(frames) != 2:
         raise MalformedFrames(f"{len(frames)} frames instead of 2")
     try:
-        header = msgpack.unpackb(frames[0])
+        # a header is JSON with bytes in it: 1 makes a time stamp a float
+        header = msgpack.unpackb(frames[0], ext_hook=_refuse, timestamp=1)
     except (ValueError, msgpack.UnpackException) as error:
         raise MalformedFrames(f"the header is not msgpack: {error}") from error
     if not isinstance(header, dict) or not all(isinstance(key, str) for key in header):
         raise MalformedFrames("the header is not a map with text keys")
     return header, frames[1]
+
+
+def _refuse(code: int, data: bytes) -> NoReturn:
+    raise ValueError(f"it has an extension type, {code}")
 
 
 def id_of(header: Header) -> str:
@@ -137,6 +142,10 @@ def decode_event(frames: Frames) -> Received:
     if version != VERSION:
         raise MalformedBody("event", f"v has to be {VERSION}, not {reprlib.repr(version)}")
     identity, seq, t_ns = fields.pop("id", None), fields.pop("seq", None), fields.pop("t_ns", 0)
+    if not isinstance(identity, str | None) or not isinstance(seq, int | None):
+        raise MalformedBody("event", "id has to be a text and seq a number")
+    if not isinstance(t_ns, int):
+        raise MalformedBody("event", f"t_ns has to be a number, not {reprlib.repr(t_ns)}")
     kind = events.EVENTS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise MalformedBody("event", f"unknown type {reprlib.repr(name)}")
@@ -158,4 +167,8 @@ def _read_media(fields: Header) -> events.Media:
         raise ValueError("data and metadata have to be maps")
     if not all(isinstance(content, str | bytes) for content in data.values()):
         raise ValueError("each representation has to be text or bytes")
-    return events.Media(data, metadata)
+    display_id, update = fields.get("display_id"), fields.get("update", False)
+    if not isinstance(display_id, str | None) or not isinstance(update, bool):
+        raise ValueError("display_id has to be text, and update true or false")
+    is_result = fields.get("is_result") is True
+    return events.Media(data, metadata, display_id, update, is_result)

@@ -66,6 +66,15 @@ def read(name: str) -> Transcript:
     return Transcript(language, dialects, files, tuple(lines))
 
 
+def said(text: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """Op, body or frames, and fields of a line that begins with an arrow to the right."""
+    op, _, rest = text.partition(" ")
+    call = ast.parse(f"f({rest})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    words = [ast.literal_eval(word) for word in call.args]
+    return op, words, {word.arg or "": ast.literal_eval(word.value) for word in call.keywords}
+
+
 class Player:
     """One side of a conversation, as a transcript has it."""
 
@@ -104,15 +113,11 @@ class Player:
                 raise ValueError(f"no line of a transcript: {line}")
 
     async def _say(self, text: str) -> None:
-        op, _, rest = text.partition(" ")
-        call = ast.parse(f"f({rest})", mode="eval").body
-        assert isinstance(call, ast.Call)
-        words = [ast.literal_eval(word) for word in call.args]
+        op, words, fields = said(text)
         if op == "frames":
             assert isinstance(self._client, Agent | Session)
             await self._client.say_frames(*words)
             return
-        fields = {word.arg or "": ast.literal_eval(word.value) for word in call.keywords}
         await self._client.say(op, *words, **fields)
 
     async def _expect(self, text: str) -> None:

@@ -1,0 +1,1 @@
+"""Faults come in, many times and at random moments; how often each was survived goes out."""
