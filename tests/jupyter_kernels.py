@@ -31,11 +31,13 @@ def installed(folder: Path, *words: str) -> Iterator[None]:
 
 
 @contextmanager
-def running(language: str) -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
+def running(
+    language: str, *, stdin: bool = True
+) -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
     manager = KernelManager(kernel_name=f"kernel-runner-{language}")
     manager.start_kernel()
     client = manager.client()
-    client.start_channels()
+    client.start_channels(stdin=stdin)
     try:
         client.wait_for_ready(timeout=SECONDS)
         yield manager, client

@@ -77,6 +77,32 @@ def test_where_nobody_can_be_asked_the_input_has_ended(client: BlockingKernelCli
     assert outcome.reply["ename"] == "EOFError"
 
 
+def test_a_client_that_connects_for_questions_late_is_asked() -> None:
+    with jupyter_kernels.running("python", stdin=False) as (_, late):
+        code = "print('begun', flush=True)\nname = input('Name? ')"
+        request = late.execute(code, allow_stdin=True)
+        until_output(late, "begun")
+
+        late.stdin_channel.start()
+
+        assert late.get_stdin_msg(timeout=SECONDS)["content"]["prompt"] == "Name? "
+        late.input("Ada")
+        assert heard(late, request).reply["status"] == "ok"
+
+
+def test_messages_that_cannot_be_read_do_no_harm(client: BlockingKernelClient) -> None:
+    session = client.session
+    client.shell_channel.send(session.msg("execute_request", {"code": 5}))
+    refused = client.get_shell_msg(timeout=SECONDS)
+    client.shell_channel.send(session.msg("nothing_of_ours", {}))
+    key, session.key = session.key, b"another"
+    client.execute("print('not signed')")
+    session.key = key
+
+    assert refused["content"]["ename"] == "BadRequest"
+    assert run(client, "print('here')").text() == "here\n"
+
+
 def test_cells_behind_one_that_failed_are_not_run(client: BlockingKernelClient) -> None:
     first = client.execute("import time; print('begun', flush=True); time.sleep(0.5); 1 / 0")
     second = client.execute("ran = True")
