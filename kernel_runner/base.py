@@ -66,6 +66,12 @@ class BaseRunner(ABC):
     shows_media: ClassVar[bool] = False
     """Whether its programs can show pictures to the client; see `kernel_runner.shown`."""
 
+    query_shells: ClassVar[Sequence[str]] = ()
+    """Where there is a choice: what can execute queries in its interpreter, the default first."""
+
+    query_shell: str | None = None
+    """The one of them that does, once it is known."""
+
     interpreter_restarts = 0
     """How often an interpreter took the place of one that had ended."""
 

@@ -62,6 +62,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_limits: Limits = Limits()
     """The most that requests may ask for."""
 
+    query_shell: str | None = None
+    """What executes queries inside the interpreter; None: the first one of its language."""
+
     cgroup: str | None = None
     """The cgroup v2 below which limited programs get theirs; None: they are only watched."""
 
@@ -89,6 +92,7 @@ class Options(telemetry.Options, frozen=True, forbid_unknown_fields=True):
     limits: Written | None = None
     max_limits: Written | None = None
     cgroup: str | None = None
+    query_shell: str | None = None
 
 
 NAMES: Final[Mapping[str, str]] = {
@@ -242,6 +246,7 @@ def _build(
         limits=limits,
         max_limits=max_limits,
         cgroup=_cgroup(options.cgroup, problems),
+        query_shell=options.query_shell,
         telemetry=telemetry.read(options, environment, problems, plaintext=options.plaintext),
         env={key: value for key, value in environment.items() if not key.startswith(HIDDEN)},
         **sizes,

@@ -227,7 +227,7 @@ class Dispatcher:
             taken.add_done_callback(lambda _: self._answer(request, events.Ok()))
 
     def _hello(self, command: commands.Hello, request: Request) -> None:
-        session = sessions.session_for(command, self._outbox)
+        session = sessions.session_for(command, self._outbox, self._queue.sessions)
         self._answer(
             request,
             events.Welcome(
@@ -309,6 +309,7 @@ class Dispatcher:
             running=running.identity if running is not None else None,
             pid=os.getpid(),
             echo=echo,
+            query_shell=self._runner.query_shell,
             counts=self._outbox.metrics.counts(),
         )
 

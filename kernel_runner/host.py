@@ -17,6 +17,7 @@ class Host(msgspec.Struct, frozen=True):
         scratch: a private folder that goes with the runner.
         runtime_path: the interpreter or compiler to use instead of the one on the PATH.
         batch_only: no query will come, so no interpreter is kept ready.
+        query_shell: what executes queries inside the interpreter; None: the language's own choice.
         own_streams: descriptors that programs get as they are, by their number there, when their
             request says ``stream``.
     """
@@ -27,4 +28,5 @@ class Host(msgspec.Struct, frozen=True):
     env: Mapping[str, str]
     runtime_path: Path | None = None
     batch_only: bool = False
+    query_shell: str | None = None
     own_streams: Mapping[int, int] = {}

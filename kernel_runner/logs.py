@@ -42,7 +42,8 @@ def marked(running: Callable[[], Mapping[str, str]]) -> Iterator[None]:
     """
 
     def mark(record: logging.LogRecord) -> bool:
-        if not hasattr(record, "task"):
+        is_ours = record.name.partition(".")[0] == ROOT
+        if is_ours and not hasattr(record, "task"):
             record.task = running()
         return True
 

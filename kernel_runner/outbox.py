@@ -106,17 +106,20 @@ class Outbox:
             self._answers[peer] = lane
         return lane
 
-    def end_idle(self, now: float, busy: Collection[str]) -> None:
+    def end_idle(
+        self, now: float, busy: Collection[str], *, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
         """End the sessions that nobody reads and nobody will come back for.
 
         Args:
             now: of `time.monotonic`.
             busy: the names of sessions whose requests wait or run.
+            idle_seconds: how long one lasts that has nothing to tell.
         """
         for name, session in list(self._sessions.items()):
             is_kept = session.journal.first_seq < session.journal.next_seq
-            patience = KEPT_SECONDS if is_kept else IDLE_SECONDS
-            if name in busy or (now - session.used_at > IDLE_SECONDS and session.probe()):
+            patience = KEPT_SECONDS if is_kept else idle_seconds
+            if name in busy or (now - session.used_at > idle_seconds and session.probe()):
                 session.used_at = now
             elif now - session.used_at > patience:
                 log.info("session %s ends: nobody used it for %d s", name, patience)

@@ -282,6 +282,16 @@ class Program:
         else:
             self._start_climbing(self._rungs_left[:-1])
 
+    def stop_interrupting(self) -> bool:
+        """What was to be interrupted has ended: nothing follows SIGINT; False: more was sent."""
+        if self._climb is None:
+            return True
+        if signal.SIGTERM not in self._rungs_left:
+            return False
+        self._stop_climbing()
+        self._climb, self._rungs_left = None, []
+        return True
+
     def stop_for_limit(self) -> None:
         if self.exit is not None:
             self.spawned.sweep()  # of what it has left

@@ -145,9 +145,7 @@ class Server:
     async def _end_idle_sessions(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            running = [self._queue.running] if self._queue.running else []
-            busy = {task.session.name for task in (*running, *self._queue.waiting())}
-            self._outbox.end_idle(time.monotonic(), busy)
+            self._outbox.end_idle(time.monotonic(), self._queue.sessions)
 
     def _open(self) -> None:
         """Bind; what arrives meanwhile is received once the loop goes on."""

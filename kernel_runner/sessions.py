@@ -1,19 +1,35 @@
 """What a client says of its session in: which one, what it has; refused when it cannot be so."""
 
+import time
+from collections.abc import Collection
+from typing import Final
+
 from kernel_runner.errors import SessionError
 from kernel_runner.lane import KeptSession, Session
 from kernel_runner.messages.commands import Hello
 from kernel_runner.outbox import Outbox
 
+MAX_SESSIONS: Final = 10_000
+CROWDED_SECONDS: Final = 60.0
+"""How long one lasts that nobody reads and that has nothing to tell, when there are so many."""
 
-def session_for(command: Hello, outbox: Outbox) -> KeptSession:
+
+def session_for(command: Hello, outbox: Outbox, busy: Collection[str]) -> KeptSession:
     """A new session, or the one that is asked for.
 
+    Args:
+        busy: the names of sessions whose requests wait or run.
+
     Raises:
-        SessionError: there is none, or not the events after `after_seq`.
+        SessionError: there is none, or not the events after `after_seq`, or there are too many.
     """
     after_seq = command.after_seq
     if command.session is None and after_seq is None:
+        if outbox.sessions >= MAX_SESSIONS:
+            outbox.end_idle(time.monotonic(), busy, idle_seconds=CROWDED_SECONDS)
+        if outbox.sessions >= MAX_SESSIONS:
+            hint = "take one of yours over by its name; unused ones end by themselves"
+            raise SessionError("too-many-sessions", f"{MAX_SESSIONS} sessions are open", hint)
         return outbox.open_session()
     session = outbox.find_session(command.session or "")
     if session is None:

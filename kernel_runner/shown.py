@@ -191,8 +191,8 @@ class _Connection:
         self.close()
 
 
-def read_media(body: bytes) -> events.Media:
-    """One displayed object, as JSON.
+def read_media(body: bytes, binary: bytes = b"") -> events.Media:
+    """One displayed object, as JSON; ``binary`` in that says what of it stands behind.
 
     Raises:
         MalformedBody: user code has a hand in it.
@@ -200,10 +200,23 @@ def read_media(body: bytes) -> events.Media:
     try:
         shown = json.loads(body)
         data = {mime: _content(mime, content) for mime, content in shown["data"].items()}
+        at = 0
+        for mime, length in shown.get("binary", {}).items():
+            data[mime] = binary[at : at + length]
+            at += length
         metadata = shown.get("metadata", {})
         if not isinstance(metadata, dict):
             raise TypeError("metadata has to be a map")
-        return events.Media(data, metadata, is_result=shown.get("is_result") is True)
+        display_id = shown.get("display_id")
+        if display_id is not None and not isinstance(display_id, str):
+            raise TypeError("display_id has to be text")
+        return events.Media(
+            data,
+            metadata,
+            display_id,
+            update=shown.get("update") is True,
+            is_result=shown.get("is_result") is True,
+        )
     except UNREADABLE as error:
         raise MalformedBody("media", f"{type(error).__name__}: {error}") from error
 

@@ -49,6 +49,12 @@ class TaskQueue:
         found = (task for task in tasks if task.identity == identity)
         return next((task for task in found if session in (None, task.session.name)), None)
 
+    @property
+    def sessions(self) -> set[str]:
+        """The names of those whose tasks wait or run."""
+        running = [self.running] if self.running is not None else []
+        return {task.session.name for task in (*running, *self._waiting.values())}
+
     def position(self, task: Task) -> int:
         """How many tasks are before this one; 0 when it runs."""
         if task is self.running:

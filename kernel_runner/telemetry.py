@@ -18,6 +18,7 @@ EXPECTED: Final[Mapping[object, str]] = {
 LOOPBACK: Final = "127.0.0.1"
 """The host of a port alone, whatever ``bind`` says: clients need not read metrics."""
 OTEL_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+OTEL_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
 OTEL_KEYS: Final = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 """What lets the runner into a collector is not for programs."""
 
@@ -83,5 +84,6 @@ def _spans(
         return "yes" if otel else "no"
     is_disabled = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
     is_elsewhere = environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
+    is_elsewhere |= any(environment.get(name) == "grpc" for name in OTEL_PROTOCOLS)
     has_endpoint = any(environment.get(name) for name in OTEL_ENDPOINTS)
     return "if possible" if has_endpoint and not is_disabled and not is_elsewhere else "no"

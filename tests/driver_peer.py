@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ class Peer:
     stdout: int
     stderr: int
     terminal: int
+    shell: str = ""
     incoming: bytearray = field(default_factory=bytearray)
 
     def send(self, type: str, body: str = "", **keys: object) -> None:
@@ -83,11 +85,21 @@ def read_within(descriptor: int) -> bytes:
     return data
 
 
+def shown(frame: Frame) -> dict[str, str | bytes]:
+    """The representations in a `media` frame."""
+    size = int(frame.keys["json"])
+    head, binary = json.loads(frame.body[:size]), frame.body[size:]
+    data: dict[str, str | bytes] = head["data"]
+    for mime, length in head.get("binary", {}).items():
+        data[mime], binary = binary[:length], binary[length:]
+    return data
+
+
 def words(frames: list[Frame], type: str = "stdout") -> str:
     return b"".join(frame.body for frame in frames if frame.type == type).decode()
 
 
-def _start(directory: Path) -> Peer:
+def _start(directory: Path, shell: str, env: Mapping[str, str], python: str) -> Peer:
     command_read, commands = os.pipe()
     events, event_write = os.pipe()
     stdout, stdout_write = os.pipe()
@@ -98,13 +110,19 @@ def _start(directory: Path) -> Peer:
     attributes[3] = termios.ICANON | termios.ECHO | EXTPROC
     termios.tcsetattr(slave, termios.TCSANOW, attributes)
     process = subprocess.Popen(
-        [sys.executable, str(DRIVER), str(command_read), str(event_write)],
+        [python, str(DRIVER), shell, str(command_read), str(event_write)],
         stdin=slave,
         stdout=stdout_write,
         stderr=stderr_write,
         pass_fds=(command_read, event_write),
         cwd=directory,
-        env={**os.environ, "MPLBACKEND": "Agg", "MPLCONFIGDIR": str(directory / "mpl")},
+        env={
+            **os.environ,
+            "MPLBACKEND": "Agg",
+            "MPLCONFIGDIR": str(directory / "mpl"),
+            "IPYTHONDIR": str(directory / "ipython"),
+            **env,
+        },
         start_new_session=True,
     )
     for descriptor in (command_read, event_write, stdout_write, stderr_write, slave):
@@ -113,10 +131,16 @@ def _start(directory: Path) -> Peer:
 
 
 @contextmanager
-def started(directory: Path) -> Iterator[Peer]:
-    peer = _start(directory)
+def started(
+    directory: Path,
+    shell: str = "plain",
+    *,
+    env: Mapping[str, str] | None = None,
+    python: str = sys.executable,
+) -> Iterator[Peer]:
+    peer = _start(directory, shell, env or {}, python)
     try:
-        assert peer.frame().type == "ready"
+        peer.shell = peer.until("ready")[-1].keys["shell"]
         yield peer
     finally:
         peer.process.kill()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver_peer import FAILURE_SECONDS, Peer, read_within, words
+from tests.driver_peer import FAILURE_SECONDS, Peer, read_within, shown, words
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_a_rich_object_is_sent_with_all_its_representations(peer: Peer) -> None:
     )
 
     assert [frame.type for frame in frames] == ["stdout", "media", "stdout", "done"]
-    assert json.loads(frames[1].body)["data"] == {
+    assert shown(frames[1]) == {
         "text/html": "<b>x</b>",
-        "image/png": "iVBORw==",
+        "image/png": b"\x89PNG",
         "text/plain": "plain",
     }
 
@@ -148,7 +148,7 @@ def test_an_open_figure_is_sent_at_the_end_of_the_cell(peer: Peer) -> None:
     frames = peer.run("import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])")
 
     assert frames[-2].type == "media", words(frames, "stderr")
-    assert json.loads(frames[-2].body)["data"]["image/png"].startswith("iVBORw0KGgo")
+    assert shown(frames[-2])["image/png"][:4] == b"\x89PNG"
     assert words(peer.run("plt.get_fignums()")) == "[]\n"
 
 

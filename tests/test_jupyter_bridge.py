@@ -223,6 +223,21 @@ def test_an_object_is_shown_in_all_its_representations(client: BlockingKernelCli
     assert "Many object" in plain
 
 
+def test_what_is_shown_can_be_updated_and_taken_away(client: BlockingKernelClient) -> None:
+    code = (
+        "from kernel_runner_display import clear_output\n"
+        "class Page:\n    def _repr_html_(self): return '<b>'\n"
+        "handle = display(Page(), display_id='page')\nhandle.update(Page())\n"
+        "clear_output(wait=True)"
+    )
+    outcome = run(client, code)
+
+    for kind in ("display_data", "update_display_data"):
+        [shown] = outcome.of(kind)
+        assert shown["transient"] == {"display_id": "page"}
+    assert outcome.of("clear_output") == [{"wait": True}]
+
+
 def test_the_next_line_of_a_block_is_indented() -> None:
     assert contents.completeness("if x:", "incomplete")["indent"] == "    "
     assert contents.completeness("if x:\n    y = 1", "incomplete")["indent"] == "    "

@@ -16,6 +16,8 @@ from tests.running import RunnerProcess, conversation
 LEAVES_ONE = "sleep 60 & echo left"
 """What the runner tells of: a process that ended with its program."""
 
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}
+
 
 def lines(started: RunnerProcess) -> list[Mapping[str, Any]]:
     return [json.loads(line) for line in started.log.splitlines()]
@@ -103,10 +105,12 @@ def test_the_options_come_from_everywhere(tmp_path: Path) -> None:
     [
         ({}, {}, "no"),
         ({}, {"otel": True}, "yes"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, {}, "if possible"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, {"otel": "false"}, "no"),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_SDK_DISABLED": "true"}, {}, "no"),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "", "OTEL_TRACES_EXPORTER": "none"}, {}, "no"),
+        (ENDPOINT, {}, "if possible"),
+        (ENDPOINT, {"otel": "false"}, "no"),
+        ({**ENDPOINT, "OTEL_SDK_DISABLED": "true"}, {}, "no"),
+        ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, {}, "no"),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, {}, "no"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ""}, {}, "no"),
     ],
 )
 def test_spans_are_sent_when_they_are_asked_for(

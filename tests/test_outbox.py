@@ -3,8 +3,13 @@
 import asyncio
 import time
 
+import pytest
+
+from kernel_runner import sessions
+from kernel_runner.errors import SessionError
 from kernel_runner.lane import at_once
 from kernel_runner.messages import events
+from kernel_runner.messages.commands import Hello
 from kernel_runner.outbox import IDLE_SECONDS, KEPT_SECONDS, Outbox
 from kernel_runner.spool import Spool
 from tests.reader import Reader, stdout
@@ -181,3 +186,23 @@ def test_an_event_that_was_sent_does_not_grow_when_it_is_sent_again() -> None:
     outbox.pump()
 
     assert [(e.seq, e.event) for e in second.taken] == [(1, stdout("one")), (2, stdout("two"))]
+
+
+def test_there_are_only_so_many_sessions_and_unused_ones_make_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
+    outbox, gone = Outbox(10_000, at_once, Spool(None, 0)), Reader()
+    empty = session_that_was_read(outbox, gone, acknowledged=True)
+    keeping = session_that_was_read(outbox, gone, acknowledged=False)
+    busy = session_that_was_read(outbox, gone, acknowledged=True)
+    gone.gone = True
+    with pytest.raises(SessionError, match="3 sessions are open") as refused:
+        sessions.session_for(Hello(), outbox, {busy})
+
+    monkeypatch.setattr(sessions, "CROWDED_SECONDS", 0.0)
+    new = sessions.session_for(Hello(), outbox, {busy})
+
+    assert refused.value.code == "too-many-sessions"
+    left = [name for name in (empty, keeping, busy, new.name) if outbox.find_session(name)]
+    assert left == [keeping, busy, new.name]

@@ -5,21 +5,17 @@ always the same few.
 """
 
 import asyncio
-import itertools
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgpack
 import pytest
-import zmq
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
@@ -27,13 +23,20 @@ from hypothesis.stateful import (
 )
 
 from kernel_runner.messages import commands
-from kernel_runner.messages.options import TaskOptions
-from tests.protocol_machine import Asked, Connection, Ledger
+from tests.odd_messages import (
+    ANSWERED,
+    BAD_FIELDS,
+    BAD_FRAMES,
+    BAD_HELLOS,
+    BAD_IDS,
+    BAD_IMMEDIATE,
+    BAD_OPTIONS,
+    HARMLESS,
+    HEADERS,
+)
+from tests.protocol_talk import CONNECTIONS, MAX_QUEUE, Talk
 from tests.running import runner
-from tests.strategies import ANYTHING, FIELDS
-from tests.wire import FAILURE_SECONDS, FINISHES, Event
-
-Value = TypeVar("Value")
+from tests.wire import FINISHES
 
 EXAMPLES: Final = os.environ.get("KERNEL_RUNNER_FUZZ_EXAMPLES")
 SETTINGS: Final = settings(
@@ -48,179 +51,16 @@ SETTINGS: Final = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-CONNECTIONS: Final = 3
 MAX_SESSIONS: Final = 4
 MAX_ASKING: Final = 2
-MAX_QUEUE: Final = 6
 # so little that most of what is printed is read back from the disk
 OPTIONS: Final = (f"--max-queue-length={MAX_QUEUE}", "--max-pending-bytes=8192")
 SLOTS: Final = st.integers(0, CONNECTIONS - 1)
 PICKS: Final = st.integers(0, 1_000)
 
-BAD_FRAMES: Final[dict[str, list[bytes]]] = {
-    "one": [b"one"],
-    "ten": [b"x"] * 10,
-    "empty": [b"", b""],
-    "no msgpack": [b"\xc1", b""],
-    "cut": [msgpack.packb({"v": 2, "op": "status", "id": "x"})[:-1], b""],
-    "two headers": [msgpack.packb({"v": 2, "op": "status", "id": "x"}) * 2, b""],
-    "a list": [msgpack.packb([2, "status", "x"]), b""],
-    "numbers as keys": [msgpack.packb({1: 2}), b""],
-    "too deep": [b"\x91" * 2_000, b""],
-    "an extension": [msgpack.packb({"v": 2, "id": msgpack.ExtType(3, b"x")}), b""],
-}
-BAD_IDS: Final[st.SearchStrategy[object]] = st.sampled_from(
-    [None, 7, b"r1", "", "x" * 65, "x" * 100_000, ["r1"], {}]
-)
-BAD_FIELDS: Final = st.sampled_from(
-    [{"v": 1}, {"v": None}, {"op": "dance"}, {"op": None}, {"op": ["exec"]}, {"surprise": 1}]
-)
-BAD_OPTIONS: Final = st.sampled_from(
-    [
-        *({"surprise": 1}, {"args": "x"}, {"args": [1]}, {"stdin": "often"}, {"stdin": 7}),
-        *({"limits": {"wall_s": "x"}}, {"limits": {"no": 1}}, {"env": {"A": 1}}, {"run": 1}),
-        *({"limits": {"wall_s": -1}}, {"tty": True}, {"tty": {"rows": 0, "cols": 1}}),
-    ]
-)
-BAD_HELLOS: Final = st.sampled_from(
-    [{"session": 7}, {"session": "nobody's"}, {"after_seq": 0}, {"after_seq": "x"}, {"now": True}]
-)
-BAD_IMMEDIATE: Final = st.sampled_from(
-    [
-        *(("ack", {"seq": "x"}), ("ack", {}), ("cancel", {}), ("cancel", {"target": "nobody"})),
-        *(("interrupt", {"target": "nobody"}), ("signal", {"name": "NONE", "target": "nobody"})),
-        *(("resize", {"rows": 0, "cols": 1}), ("complete", {"cursor": -1}), ("download", {})),
-        *(("upload", {"path": "../x"}), ("upload", {"path": "/etc/x"}), ("upload", {"path": ""})),
-        *(
-            ("download", {"path": "none"}),
-            ("download", {"path": "."}),
-            ("download", {"path": "\0"}),
-        ),
-        *(("list-files", {"path": "none"}), ("list-files", {"path": 7})),
-        ("shutdown-service", {"name": "none"}),
-    ]
-)
-ANSWERED: Final[list[tuple[str, bytes, dict[str, Any], str]]] = [
-    ("status", b"", {"echo": "x"}, "status"),
-    ("queue", b"", {}, "queue"),
-    ("complete", b"import o", {"cursor": 8}, "completion"),
-    ("complete", b"x", {"cursor": 2**63}, "completion"),
-    ("inspect", b"len", {"cursor": 3}, "inspection"),
-    ("is-complete", b"if x:", {}, "completeness"),
-    ("event", b"", {"type": "oom", "data": [1]}, "ok"),
-    ("get-apps", b"", {}, "apps-result"),
-    ("start-service", b"", {"name": "none"}, "service-result"),
-    (
-        "start-model-service",
-        b"",
-        {"name": "x", "model_path": "x", "service": {}},
-        "model-service-result",
-    ),
-    ("list-files", b"", {}, "files"),
-]
-# what these do to others is for rules of their own
-HARMLESS: Final = sorted(commands.COMMANDS.keys() - {"hello", "ack", "upload"})
-HEADERS: Final = st.dictionaries(
-    st.sampled_from([*FIELDS, *TaskOptions.__struct_fields__]), ANYTHING, max_size=3
-)
 
-
-class Conversations(RuleBasedStateMachine):
-    """Some connections to one runner, each with a session or none."""
-
-    numbers = itertools.count(1)
-
-    address: str
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.context = zmq.Context()
-        self.ledgers: dict[str, Ledger] = {}
-        self.connections: dict[int, Connection] = {}
-        self.line: list[Asked] = []
-        """Everything that was accepted, in the order in which it was."""
-        self.files: dict[str, bytes] = {}
-
-    # How it is asked ------------------------------------------------------------------------------
-
-    def until(self, what: Callable[[], Value | None]) -> Value:
-        """Listen everywhere until `what` is true; its value."""
-        deadline = time.monotonic() + FAILURE_SECONDS
-        poller = zmq.Poller()
-        for connection in self.connections.values():
-            poller.register(connection.socket, zmq.POLLIN)
-        while not (value := what()):
-            left = deadline - time.monotonic()
-            assert left > 0, "nothing came"
-            poller.poll(int(left * 1_000) + 1)
-            for connection in self.connections.values():
-                connection.listen()
-        return value
-
-    def connection(self, slot: int) -> Connection:
-        if slot not in self.connections:
-            self.connections[slot] = Connection(self.context, self.address, self.ledgers)
-        return self.connections[slot]
-
-    def member(self, pick: int) -> int:
-        """One of the connections that have a session, if there are any."""
-        members = [slot for slot, one in self.connections.items() if one.ledger is not None]
-        return members[pick % len(members)] if members else 0
-
-    def ask(self, slot: int, op: str, body: bytes = b"", **fields: object) -> Event:
-        """The answer to what is served at once."""
-        identity = f"i{next(self.numbers)}"
-        connection = self.connection(slot)
-        connection.say(op, body, identity=identity, **fields)
-        return self.until(lambda: connection.claim(identity))
-
-    def refused(self, slot: int, op: str, body: bytes = b"", **fields: object) -> str:
-        """The code of the error that answers."""
-        answer = self.ask(slot, op, body, **fields)
-        assert answer.kind == "error", str(answer)
-        return str(answer.fields["code"])
-
-    def unfinished(self) -> list[Asked]:
-        return [asked for asked in self.line if asked.finish is None]
-
-    def disturb(
-        self,
-        slot: int,
-        op: str,
-        body: bytes = b"",
-        *,
-        identity: str | None = None,
-        **fields: object,
-    ) -> Event:
-        """Ask for what changes those that wait or run, all or these: if it is done, what they print
-        is not known any more."""
-        touched = [one for one in self.unfinished() if identity in (None, one.identity)]
-        answer = self.ask(slot, op, body, **fields)
-        if answer.kind == "ok":
-            for asked in touched:
-                asked.output = None
-        return answer
-
-    def enqueue(self, slot: int, op: str, body: bytes, asked: Asked, **options: object) -> None:
-        """Send a request for the queue; its first event has to be awaited."""
-        connection = self.connection(slot)
-        assert connection.ledger is not None
-        connection.ledger.asked[asked.identity] = asked
-        connection.say(op, body, identity=asked.identity, **options)
-
-    def placed(self, asked: Asked) -> None:
-        self.until(lambda: asked.kinds)
-        if asked.kinds[0] == "accepted":
-            self.line.append(asked)
-
-    def may_be_full(self, count: int) -> bool:
-        """Whether so many more may be too many."""
-        return len(self.unfinished()) + count > MAX_QUEUE
-
-    def new(self, slot: int, output: bytes | None = None) -> Asked:
-        """A request with an id that is new to its session, and is one of other sessions, too."""
-        ledger = self.connection(slot).ledger
-        return Asked(f"t{len(ledger.asked)}" if ledger is not None else "t0", output)
+class Conversations(Talk):
+    """Each rule is one thing that a client can do."""
 
     # Sessions -------------------------------------------------------------------------------------
 
@@ -244,18 +84,6 @@ class Conversations(RuleBasedStateMachine):
         kept = ledger.last_seq - ledger.acknowledged + 1
         after_seq = None if after is None else ledger.acknowledged + after % kept
         self.say_hello(slot, ledger, after_seq)
-
-    def say_hello(self, slot: int, ledger: Ledger, after_seq: int | None) -> None:
-        connection = self.connection(slot)
-        others = [one for one in self.connections.values() if one is not connection]
-        former = [one for one in others if one.ledger is ledger]
-        connection.after_seq = after_seq
-        fields: dict[str, Any] = {} if after_seq is None else {"after_seq": after_seq}
-        welcome = self.ask(slot, "hello", session=ledger.name, **fields)
-
-        assert welcome.kind == "welcome", str(welcome)
-        self.until(lambda: connection.next_seq >= welcome.fields["next_seq"])
-        self.until(lambda: not any(one.ledger is ledger for one in former))
 
     @rule(slot=SLOTS, fields=BAD_HELLOS)
     def say_hello_wrongly(self, slot: int, fields: dict[str, Any]) -> None:
@@ -458,39 +286,6 @@ class Conversations(RuleBasedStateMachine):
     def the_runner_answers(self) -> None:
         status = self.ask(min(self.connections, default=0), "status")
         assert status.fields["state"] in ("initializing", "idle", "busy")
-
-    def teardown(self) -> None:
-        try:
-            self._end_well()
-        finally:
-            for connection in self.connections.values():
-                connection.close()
-            self.context.destroy(linger=0)
-
-    def _end_well(self) -> None:
-        """Whatever is left ends, and all of it was heard, in its order, by who asked for it."""
-        for number, ledger in enumerate(self.ledgers.values()):
-            self.say_hello(CONNECTIONS + number, ledger, ledger.last_seq)
-        for number, ledger in enumerate(self.ledgers.values()):
-            for asked in reversed(ledger.asked.values()):
-                if asked.finish is None:
-                    asked.output = None
-                    self.ask(CONNECTIONS + number, "cancel", target=asked.identity)
-        self.until(lambda: not self.unfinished())
-        for ledger in self.ledgers.values():
-            for asked in ledger.asked.values():
-                asked.check()
-        self._check_line()
-        for slot, connection in self.connections.items():
-            assert self.ask(slot, "queue").fields["waiting"] == []
-            strays = [one for one in connection.answers if one.kind != "accepted"]
-            assert strays == []
-
-    def _check_line(self) -> None:
-        """Each began after the one before had ended."""
-        ran = [asked for asked in self.line if asked.started_ns]
-        for former, latter in itertools.pairwise(ran):
-            assert former.finished_ns <= latter.started_ns, f"{latter} was not behind {former}"
 
 
 @pytest.fixture(scope="module")

@@ -76,13 +76,16 @@ async def test_a_connection_that_is_left_open_holds_nothing_up(tmp_path: Path, s
         f"    one.send({sent})\nshow('seen')\n"
         "for one in left[7:20]:\n    one.connect(os.environ['KERNEL_RUNNER_MEDIA'])\n"
     )
-    async with conversation("session", tmp_path) as (started, client):
+    async with conversation("session", tmp_path) as (_, client):
         heard = await execute(client, tmp_path, program)
-        again = await execute(client, tmp_path, SHOW + "show('again')")
-        folder = next((started.folder / "scratch").iterdir())
+        again = await execute(
+            client, tmp_path, SHOW + "show('again')\nprint(os.environ['KERNEL_RUNNER_MEDIA'])"
+        )
+        shown_again, where = told(again)
+        folder = Path(where.removeprefix("stdout: ").strip()).parent
         left = [path.name for path in folder.iterdir() if path.is_socket()]
 
-    assert (told(heard), told(again), left) == (["<seen>"], ["<again>"], [])
+    assert (told(heard), shown_again, left) == (["<seen>"], "<again>", [])
 
 
 async def test_connections_that_bring_nothing_give_their_places_away(

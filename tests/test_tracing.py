@@ -1,5 +1,6 @@
 """Tasks come in; the spans that a collector on loopback receives go out."""
 
+import json
 import threading
 from base64 import b64encode
 from pathlib import Path
@@ -77,6 +78,21 @@ async def test_a_collector_that_does_not_answer_keeps_neither_tasks_nor_the_end_
         assert found.spans == []
 
     assert (result.stdout, exit_code) == (b"hello\n", 0)
+
+
+async def test_what_the_sender_of_spans_complains_of_is_no_line_of_the_task_that_runs(
+    tmp_path: Path,
+) -> None:
+    nobody = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_SCHEDULE_DELAY": "10"}
+    until_said = f"until grep -q opentelemetry {tmp_path}/log; do sleep 0.05; done"
+    options = ("shell", "--log-format=json")
+    async with conversation("session", tmp_path, *options, env=nobody) as (started, client):
+        await client.run("exec", "true")
+        await client.run("exec", until_said)
+        first = json.loads(started.log.splitlines()[0])
+
+    assert first["logger"].startswith("opentelemetry.")
+    assert "task" not in first
 
 
 async def test_the_key_of_a_collector_is_not_for_programs(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from benchmarks.subjects import (
     completion,
     idle,
     interrupt,
+    jail,
     journal,
     lines,
     query,
@@ -35,4 +36,5 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "client": client.measure,
     "command": command.measure,
     "idle": idle.measure,
+    "jail": jail.measure,
 }

@@ -159,7 +159,7 @@ class Session:
                 kernel.on_other = self._show_late
                 if self._options.connect is not None:
                     kernel.reconnect_seconds = ANSWER_SECONDS  # a person looks at the prompt
-                    kernel.on_failure = self._gone.set_result
+                kernel.on_failure = self._gone.set_result
                 self._ready.set_result(kernel)
                 yield kernel
         finally:

@@ -42,6 +42,7 @@ OPTIONS: Final = (
     ("--limits", "LIMITS", "what a request may use that says nothing, such as wall=60,memory=1G"),
     ("--max-limits", "LIMITS", "the most that requests may ask for (no limit)"),
     ("--cgroup", "DIR", "a cgroup v2 in which to make those of programs, or none (our own)"),
+    ("--query-shell", "NAME", "what executes queries in the interpreter: plain or ipython (plain)"),
     ("--metrics", "ADDRESS", "counts for Prometheus: PORT on loopback, or tcp://HOST:PORT"),
     ("--log-format", "FORMAT", "of standard error: text, or json with one object a line (text)"),
     ("--log-level", "LEVEL", "of standard error: debug, info, warning or error (warning)"),
@@ -120,14 +121,18 @@ def _configure(
     problems = [f"command line: {word!r} is not understood{_near_option(word)}" for word in unknown]
     problems += [f"command line: {name}: a value is missing" for name in flags if not flags[name]]
     given = {name: value for name, value in flags.items() if value}
+    shells: Sequence[str] = ()
     try:
-        langs.load(language or "")
+        shells = langs.load(language or "").query_shells
     except (UnknownLanguage, BrokenLanguage) as error:
         problems.append(str(error))
     try:
         config = configuration.load(language or "", given, os.environ)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
+    if config.query_shell not in (None, *shells):
+        known = f"has {', '.join(shells)}" if shells else "has no choice of them"
+        problems.append(f"query-shell: {config.query_shell!r} is none of {language}, which {known}")
     if problems:
         raise ConfigError(problems)
     return config
@@ -181,7 +186,14 @@ async def _serve(config: Config, control: socket.socket, until: Until) -> None:
     launcher.remove_at_end(scratch)
     if config.session_at == addresses.private_session(os.environ):
         addresses.make_private(Path(config.session_at.removeprefix("ipc://")).parent)
-    host = Host(launcher, Workspace(config.work_dir), scratch, config.env, config.runtime_path)
+    host = Host(
+        launcher,
+        Workspace(config.work_dir),
+        scratch,
+        config.env,
+        config.runtime_path,
+        query_shell=config.query_shell,
+    )
     runner = langs.load(config.language)(host)
     ready = asyncio.create_task(runner.init(), name="init")
     await asyncio.sleep(0)  # an interpreter starts while we load what channels need

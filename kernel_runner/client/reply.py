@@ -166,7 +166,7 @@ class Reply:
                     case events.Output() as output:
                         self._collected.outputs.append(output)
                     case events.Media() as media:
-                        self._collected.media.append(media)
+                        self._collected.show(media)
                     case events.WaitingInput(is_password=is_password):
                         return self._collected.prompt(is_password=is_password)
                     case events.Refused() as refused:
@@ -284,6 +284,7 @@ PASSING: Final = frozenset(
     (
         events.Output,
         events.Media,
+        events.ClearOutput,
         events.Log,
         events.WaitingInput,
         events.Accepted,

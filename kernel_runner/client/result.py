@@ -111,6 +111,15 @@ class Collected:
         self._steps: list[Result] = []
         self._before_prompt = 0
 
+    def show(self, shown: events.Media) -> None:
+        """Keep what is shown; an update takes the place of what had its name before."""
+        if shown.update:
+            for at, one in enumerate(self.media):
+                if one.display_id == shown.display_id:
+                    self.media[at] = shown
+                    return
+        self.media.append(shown)
+
     def end_step(self, finish: events.Finished) -> None:
         """What was added belongs to the step that ended."""
         step = STEPS.get(finish.type, self._last_step)

@@ -9,16 +9,19 @@ import logging
 import msgspec
 
 from kernel_runner.errors import MalformedBody
+from kernel_runner.langs._frames import Frame
 from kernel_runner.messages import events
 from kernel_runner.shown import UNREADABLE, read_media
 
 log = logging.getLogger(__name__)
 
 
-def media(body: bytes) -> events.Media | None:
-    """The body of a `media` frame."""
+def media(frame: Frame) -> events.Media | None:
+    """What a `media` frame shows."""
+    head = frame.keys.get("json", "")
+    size = int(head) if head.isdecimal() else len(frame.body)
     try:
-        return read_media(body)
+        return read_media(frame.body[:size], frame.body[size:])
     except MalformedBody as error:
         log.warning("an object could not be shown: %s", error)
         return None

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from kernel_runner.errors import NEVER_RAN, InterpreterDied, LaunchError
 from kernel_runner.langs import _bodies
 from kernel_runner.langs._cell_meter import LONG_SECONDS, CellMeter
 from kernel_runner.langs._frames import Frame, FrameReader, MalformedFrame, encode
+from kernel_runner.langs._owners import Owners
 from kernel_runner.launcher import Argv, Launcher
 from kernel_runner.messages import events
 from kernel_runner.process import STEP_SECONDS, Flow, Program, Streams
@@ -38,8 +40,9 @@ class Driver:
         self._ready: asyncio.Future[Frame] = self._loop.create_future()
         self._done: asyncio.Future[Frame] | None = None
         self._answers: dict[str, asyncio.Future[Frame]] = {}
-        self._owner: Task | None = None
+        self._owners = Owners()
         self._interrupts = 0
+        self._is_over = False
         self._told_at = 0.0
         self._timers: list[asyncio.TimerHandle] = []
         self.interrupt_again_seconds: float | None = None
@@ -49,6 +52,8 @@ class Driver:
         self._early_bytes = 0
         self._on_first_cell: list[Callable[[], None]] = []
         self.alive = False
+        self.shell: str | None = None
+        """What executes cells inside the interpreter, if it says so."""
 
     @classmethod
     async def start(
@@ -70,7 +75,7 @@ class Driver:
         await driver._launch(launcher, command, env, cwd)
         try:
             async with asyncio.timeout(READY_SECONDS):
-                await driver._ready
+                driver.shell = (await driver._ready).keys.get("shell")
         except BaseException as error:
             await driver.stop()
             if isinstance(error, TimeoutError):
@@ -112,19 +117,21 @@ class Driver:
             on_output=self._raw_output,
             is_full=self._is_full,
             when_room=self._when_room,
-            pause=lambda: self._owner.clock.pause() if self._owner is not None else lambda: None,
+            pause=lambda: (
+                self._owners.last.clock.pause() if self._owners.last is not None else lambda: None
+            ),
         )
 
     def _is_full(self) -> bool:
-        if self._owner is None:
+        if self._owners.last is None:
             return self._early_bytes > MAX_EARLY_BYTES
-        return self._owner.session.full
+        return self._owners.last.session.full
 
     def _when_room(self, call: Callable[[], None]) -> None:
-        if self._owner is None:
+        if self._owners.last is None:
             self._on_first_cell.append(call)
         else:
-            self._owner.session.when_room(call)
+            self._owners.last.session.when_room(call)
 
     # One cell ---------------------------------------------------------------------------------
 
@@ -134,7 +141,8 @@ class Driver:
         Raises:
             InterpreterDied: the process ended before the cell did.
         """
-        self._owner, self._interrupts = task, 0
+        self._owners.begin(task)
+        self._interrupts = 0
         self._program.signals = task.signals
         self._done = self._loop.create_future()
         self._emit_early(task)
@@ -149,17 +157,37 @@ class Driver:
             self._told_at = self._loop.time()
             keys = {"as_data": "1"} if task.options.as_data else {}
             self._tell(Frame("code", code.encode(errors="surrogatepass"), keys))
-            return self._report(await self._done, task)
+            done = await self._done
+            self._is_over = True
+            await self._stop_interrupting()
+            return self._report(done, task)
         finally:
             watcher.stop()
             self._done = None
-            while self._timers:
-                self._timers.pop().cancel()
+            self._cancel_timers()
             cpu_seconds, max_rss_bytes = await self.meter.end()
             task.add_usage(max(cpu_seconds - task.cpu_seconds, 0.0), max_rss_bytes)
             self._streams.read_normally()
+            self._is_over = False
             if self.alive:
                 side.forget()
+
+    async def _stop_interrupting(self) -> None:
+        """What was sent to interrupt this cell does not meet the next one."""
+        self._cancel_timers()
+        if self._interrupts == 0:
+            return
+        if not self._program.stop_interrupting():
+            await self._program.ended_within(2 * STEP_SECONDS)
+            return
+        with suppress(TimeoutError):  # a cell can stop its keeper
+            async with asyncio.timeout(STEP_SECONDS):
+                # it is answered when all signals are on their way
+                await self._program.spawned.look()
+
+    def _cancel_timers(self) -> None:
+        while self._timers:
+            self._timers.pop().cancel()
 
     def _report(self, done: Frame, task: Task) -> int:
         keys = done.keys
@@ -170,6 +198,8 @@ class Driver:
 
     def interrupt(self, *, force: bool) -> None:
         """SIGINT keeps the state; a second one, or `force`, climbs and loses it."""
+        if self._is_over:
+            return
         self._interrupts += 1
         if force or self._interrupts > 1:
             self._program.interrupt(force=force)
@@ -233,17 +263,20 @@ class Driver:
             self._drain_raw()
         match frame.type:
             case "stdout":
-                self._output("stdout", frame.body)
+                self._output("stdout", frame.body, self._owners.of(frame))
             case "stderr":
-                self._output("stderr", frame.body)
+                self._output("stderr", frame.body, self._owners.of(frame))
             case "media":
-                if (shown := _bodies.media(frame.body)) is not None:
-                    self._post(shown)
+                if (shown := _bodies.media(frame)) is not None:
+                    self._post(shown, self._owners.of(frame))
+            case "clear":
+                cleared = events.ClearOutput(frame.keys.get("wait") == "1")
+                self._post(cleared, self._owners.of(frame))
             case "waiting":
                 self._open_prompt(is_password=frame.keys.get("password") == "1")
             case "error":
-                if self._owner is not None:
-                    self._owner.traceback = _bodies.details(frame.body)
+                if self._owners.last is not None:
+                    self._owners.last.traceback = _bodies.details(frame.body)
             case "done":
                 self._drain_raw()
                 _resolve(self._done, frame)
@@ -271,7 +304,7 @@ class Driver:
     def _raw_output(self, stream: events.StreamName, data: bytes) -> None:
         """Output past the driver: behind the frames that were written when there was none yet."""
         if self._draining:
-            self._output(stream, data)
+            self._output(stream, data, self._owners.last)
             return
         self._held.append((stream, data))
         self._events.drain()
@@ -280,19 +313,19 @@ class Driver:
     def _release_held(self) -> None:
         held, self._held = self._held, []
         for stream, data in held:
-            self._output(stream, data)
+            self._output(stream, data, self._owners.last)
 
-    def _output(self, stream: events.StreamName, data: bytes) -> None:
+    def _output(self, stream: events.StreamName, data: bytes, owner: Task | None) -> None:
         self._streams.last_output = self._loop.time()
-        if self._owner is None:
+        if owner is None:
             self._early.append((stream, data))
             self._early_bytes += len(data)
         else:
-            self._owner.output(stream, data)
+            owner.output(stream, data)
 
-    def _post(self, event: events.AnyEvent) -> None:
-        if self._owner is not None:
-            self._owner.post(event)
+    def _post(self, event: events.AnyEvent, owner: Task | None) -> None:
+        if owner is not None:
+            owner.post(event)
 
     def _emit_early(self, task: Task) -> None:
         """What was printed before the first cell belongs to that."""
@@ -303,8 +336,8 @@ class Driver:
             self._on_first_cell.pop()()
 
     def _open_prompt(self, *, is_password: bool) -> None:
-        if self._owner is not None and self._done is not None:
-            self._owner.input.open_prompt(certain=True, is_password=is_password)
+        if self._owners.last is not None and self._done is not None:
+            self._owners.last.input.open_prompt(certain=True, is_password=is_password)
 
     def _lost(self) -> None:
         """The process has ended: whoever waits for it is told."""
@@ -319,8 +352,8 @@ class Driver:
         else:
             how = f"ended with exit code {exited.exit_code}"
         died = InterpreterDied(self._name, how, exited.exit_code)
-        if self._owner is not None and self._done is not None and not self._done.done():
-            self._owner.signal = exited.signal
+        if self._owners.last is not None and self._done is not None and not self._done.done():
+            self._owners.last.signal = exited.signal
         for waiting in (self._ready, self._done):
             if waiting is not None and not waiting.done():
                 waiting.set_exception(died)

@@ -141,6 +141,7 @@ class InterpreterRunner(ScriptRunner):
             raise self.explain(error) from error
         driver.interrupt_again_seconds = self.interrupt_again_seconds
         self._current = driver
+        self.query_shell = driver.shell
         return driver
 
     async def _driver_for(self, task: Task) -> Kept:

@@ -14,8 +14,12 @@ class Runner(InterpreterRunner):
     package = "python3"
     hello = 'print("hello")'
     shows_media = True
+    query_shells = ("plain", "ipython")
     packages = DRIVERS / "python"
     driver = packages / "kernel_runner_driver" / "start.py"
+
+    def driver_command(self) -> Argv:
+        return [*super().driver_command(), self.host.query_shell or self.query_shells[0]]
 
     def interpreter(self, main_file: Path) -> Argv:
         # a client that says what the streams are gets Python's own buffering

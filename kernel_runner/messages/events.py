@@ -36,16 +36,26 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     body_field: ClassVar[str | None] = None
 
 
-class Media(Event, frozen=True):
+class Media(Event, frozen=True, omit_defaults=True):
     """One displayed object in all its representations: text or bytes for each MIME type.
 
-    `is_result`: it is the value of a query's last expression, which was asked for `as_data`.
+    With `update` it takes the place of what was shown with this `display_id` before.  `is_result`:
+    it is the value of a query's last expression, which was asked for `as_data`.
     """
 
     type = "media"
     data: dict[str, str | bytes]
     metadata: dict[str, object] = {}
+    display_id: str | None = None
+    update: bool = False
     is_result: bool = False
+
+
+class ClearOutput(Event, frozen=True):
+    """What the request has shown may be taken away; with `wait` only when more comes."""
+
+    type = "clear-output"
+    wait: bool = False
 
 
 class Log(Event, frozen=True):
@@ -77,12 +87,24 @@ class Started(Event, frozen=True):
     type = "started"
 
 
-class ErrorDetails(msgspec.Struct, frozen=True):
-    """The exception that ended a query, as data; `text` is what is printed of it elsewhere."""
+class ErrorDetails(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The exception that ended a query, as data.
+
+    `frames` are those of the user, the innermost last.  `cause` is what it was raised from,
+    `context` what was being handled when it was raised; `exceptions` are those of a group.  Of a
+    syntax error `syntax` has the place.  `hint` is a sentence about what may help,
+    `text` what is printed of it where it is not wanted `as_data`.
+    """
 
     name: str
     value: str
     frames: list[dict[str, object]] = []
+    notes: list[str] = []
+    cause: "ErrorDetails | None" = None
+    context: "ErrorDetails | None" = None
+    exceptions: list["ErrorDetails"] = []
+    syntax: dict[str, object] | None = None
+    hint: str | None = None
     text: str = ""
 
 
@@ -166,6 +188,8 @@ class Status(Event, frozen=True):
     running: str | None
     pid: int
     echo: str | None = None
+    query_shell: str | None = None
+    """What executes queries inside the interpreter, where there is a choice."""
     counts: Counts = Counts()
 
 
@@ -280,7 +304,9 @@ class Refused(Event, frozen=True):
     hint: str = ""
 
 
-TaskEvent: TypeAlias = Output | Media | Log | WaitingInput | Accepted | Started | Stopped | Finished
+TaskEvent: TypeAlias = (
+    Output | Media | ClearOutput | Log | WaitingInput | Accepted | Started | Stopped | Finished
+)
 Answer: TypeAlias = (
     Completion
     | Inspection

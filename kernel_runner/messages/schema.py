@@ -48,6 +48,8 @@ class _Media(msgspec.Struct):
 
     data: dict[str, object]
     metadata: dict[str, object] = {}
+    display_id: str | None = None
+    update: bool = False
 
 
 def _parts(kinds: Collection[type]) -> dict[str, Schema]:

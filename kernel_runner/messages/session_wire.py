@@ -167,4 +167,8 @@ def _read_media(fields: Header) -> events.Media:
         raise ValueError("data and metadata have to be maps")
     if not all(isinstance(content, str | bytes) for content in data.values()):
         raise ValueError("each representation has to be text or bytes")
-    return events.Media(data, metadata, is_result=fields.get("is_result") is True)
+    display_id, update = fields.get("display_id"), fields.get("update", False)
+    if not isinstance(display_id, str | None) or not isinstance(update, bool):
+        raise ValueError("display_id has to be text, and update true or false")
+    is_result = fields.get("is_result") is True
+    return events.Media(data, metadata, display_id, update, is_result)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from _ast import Module
     from asyncio import AbstractEventLoop
     from types import CodeType
+    from typing import Any
 
     from kernel_runner_driver.display import Display
     from kernel_runner_driver.patches import Patches
@@ -28,7 +29,9 @@ INTERRUPTED = b"exit=130"
 
 
 class Cells:
-    """The user's namespace, and the cells that ran in it."""
+    """The user's namespace, and the cells that ran in it: the plain shell."""
+
+    shell = b"plain"
 
     def __init__(self, output: Output, display: Display, patches: Patches) -> None:
         self._output = output
@@ -37,24 +40,42 @@ class Cells:
         self._count = 0
         self._future_features = 0
         self._loop: AbstractEventLoop | None = None
-        module = type(sys)("__main__")
+        self._module = module = type(sys)("__main__")
         self.namespace = module.__dict__
         self.namespace["__builtins__"] = builtins
         sys.modules["__main__"] = module
         sys.argv = [""]
+        builtins.install = _install  # type: ignore[attr-defined]
 
     def run(self, source: str) -> bytes:
         """Execute `source`; the outcome of a cell that raised nothing."""
         self._count += 1
         filename = f"<cell {self._count}>"
         self._patches.remember(filename, source)
-        for code in self._compile(source, filename):
-            if code.co_flags & IS_COROUTINE:
-                self._run_coroutine(code)
-            else:
-                exec(code, self.namespace)
+        self._display.is_echo_wanted = not source.rstrip().endswith(";")
+        try:
+            for code in self._codes(source, filename):
+                if code.co_flags & IS_COROUTINE:
+                    self.run_coroutine(eval(code, self.namespace))
+                else:
+                    exec(code, self.namespace)
+        except BaseException:
+            figures.show_after(self._display)
+            raise
         figures.show(self._display)
         return FINE
+
+    def _codes(self, source: str, filename: str) -> list[CodeType]:
+        """What is no Python may be what notebooks have beside it."""
+        try:
+            return self._compile(source, filename)
+        except SyntaxError:
+            from kernel_runner_driver import packages
+
+            python = packages.plain_python(source)
+            if python == source:
+                raise
+        return self._compile(python, filename)
 
     def _compile(self, source: str, filename: str) -> list[CodeType]:
         """The statements, and the last one apart when its value is to be shown."""
@@ -82,7 +103,7 @@ class Cells:
         code: CodeType = compile(tree, filename, "exec", flags, True)
         return code.co_flags & FUTURE_FEATURES
 
-    def _run_coroutine(self, code: CodeType) -> None:
+    def run_coroutine(self, coroutine: Any) -> Any:
         """`await` outside a function: one event loop serves all cells."""
         import asyncio
 
@@ -90,10 +111,9 @@ class Cells:
         if loop is None or loop.is_closed():
             loop = self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(loop)
-        coroutine = eval(code, self.namespace)
         task = loop.create_task(coroutine)
         try:
-            loop.run_until_complete(task)
+            return loop.run_until_complete(task)
         except BaseException:
             if task.cancel():
                 try:
@@ -129,6 +149,16 @@ class Cells:
         self._output.stderr.write(text + "\n")
         return b"exit=1"
 
+    def completeness(self, source: str) -> str:
+        """Whether `source` is complete, incomplete or invalid."""
+        from kernel_runner_driver import answers
+
+        return answers.completeness(source)
+
+    def magics(self) -> list[str]:
+        """What may stand behind a percent sign."""
+        return ["pip", "matplotlib"]
+
     def flush_c_streams(self) -> None:
         """What C code printed goes out with the cell that called it."""
         if "ctypes" in sys.modules:
@@ -136,3 +166,10 @@ class Cells:
                 sys.modules["ctypes"].CDLL(None).fflush(None)
             except Exception:
                 pass
+
+
+def _install(*names: str) -> None:
+    """Install packages into the environment of this session; they can be imported at once."""
+    from kernel_runner_driver import packages
+
+    packages.install(*names)

@@ -10,6 +10,15 @@ if TYPE_CHECKING:
 
     from kernel_runner_driver.display import Display
 
+TYPES = {
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "pdf": "application/pdf",
+    "webp": "image/webp",
+}
+
 
 def show(display: Display) -> None:
     """Send every open figure as an image, if pyplot is loaded and shows them in no window."""
@@ -18,18 +27,43 @@ def show(display: Display) -> None:
         return
     for number in pyplot.get_fignums():
         figure = pyplot.figure(number)
-        data = representations(figure)
-        pyplot.close(figure)
+        try:
+            data = representations(figure)
+        finally:
+            pyplot.close(figure)
         display.send(data, {})
 
 
+def show_after(display: Display) -> None:
+    """The same at the end of a cell that failed: nothing that goes wrong here is told."""
+    try:
+        show(display)
+    except BaseException:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+def close(figure: object) -> None:
+    """It was shown as the value of its cell: once is enough."""
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None and _has_no_window(pyplot):
+        pyplot.close(figure)
+
+
 def representations(figure: Any) -> dict[str, object]:
-    """The figure as an image, in its own size, and as text."""
+    """The figure as an image, and as text.
+
+    matplotlib's own settings hold: `savefig.format` (png, svg, jpg, pdf, webp), `savefig.dpi`,
+    `savefig.bbox` and so on; else it is a PNG in the figure's own size.
+    """
     import io
 
+    from matplotlib import rcParams
+
+    wanted = str(rcParams["savefig.format"]).lower()
+    kind = wanted if wanted in TYPES else "png"
     image = io.BytesIO()
-    figure.savefig(image, format="png")
-    return {"image/png": image.getvalue(), "text/plain": repr(figure)}
+    figure.savefig(image, format=kind)
+    return {TYPES[kind]: image.getvalue(), "text/plain": repr(figure)}
 
 
 def _has_no_window(pyplot: object) -> bool:

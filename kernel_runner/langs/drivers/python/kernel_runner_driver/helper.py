@@ -99,7 +99,8 @@ class Helper:
         if frame is None:
             self._commands_ended = True
         else:
-            self._answer(frame)
+            # In a thread of its own: whatever time it takes, output goes out meanwhile.
+            _thread.start_new_thread(self._answer, (frame,))
 
     def _has_command(self, within_seconds: float) -> bool:
         wire = self._wire

@@ -18,14 +18,14 @@ from kernel_runner_driver.wire import Frame, Wire
 class Driver:
     """Everything that lasts as long as the interpreter."""
 
-    def __init__(self, commands: int, events: int) -> None:
+    def __init__(self, commands: int, events: int, shell: str) -> None:
         self.wire = Wire(commands, events)
         self.interrupts = Interrupts()
         self.output = Output(self.wire, self.interrupts)
         self.asking = asking.Asking(self.output, self.interrupts)
         self.display = display.Display(self.output)
         self.patches = patches.Patches(self.output, self.asking, self.display)
-        self.cells = Cells(self.output, self.display, self.patches)
+        self.cells = self._cells(shell)
         self.usage = Usage()
         self.is_child = False
         self.helper = Helper(self.wire, self.output, self.interrupts, self.answer)
@@ -34,6 +34,17 @@ class Driver:
             after_in_parent=lambda: self.wire.lock.release(),  # a child has a new one
             after_in_child=self._after_fork,
         )
+
+    def _cells(self, shell: str) -> Cells:
+        """With the shell that was asked for, or the plain one where that cannot be had."""
+        if shell == "ipython":
+            try:
+                from kernel_runner_driver.ipython import IPythonCells
+
+                return IPythonCells(self.output, self.display, self.patches)
+            except Exception as error:
+                self.log("warning", f"no IPython, so queries have the plain shell: {error!r}")
+        return Cells(self.output, self.display, self.patches)
 
     def serve(self) -> None:
         """Answer commands until they end."""
@@ -61,6 +72,7 @@ class Driver:
             self.helper.begin()
             self.interrupts.start()
             outcome = self.cells.run(source)
+            self.interrupts.check()  # one that was held back, and a program had it instead
         except BaseException as error:
             self.interrupts.stop()
             outcome = self.cells.explain(error)
@@ -80,6 +92,7 @@ class Driver:
         """What a cell may have closed or replaced is as it was."""
         self.interrupts.install()
         self.output.install()
+        self.output.begin_cell()
         self.asking.install()
         self.display.install()
         self.usage.begin()
@@ -89,7 +102,7 @@ class Driver:
         from kernel_runner_driver import answers
 
         try:
-            reply = answers.reply(frame, self.cells.namespace)
+            reply = answers.reply(frame, self.cells)
         except Exception as error:
             self.log("error", f"{frame.type}: {error!r}")
             reply = answers.nothing(frame)
@@ -120,11 +133,11 @@ class Driver:
         os._exit(int(outcome.split(b"=", 1)[1].split(b" ", 1)[0]))
 
 
-def run(commands: int, events: int) -> None:
+def run(commands: int, events: int, shell: str = "plain") -> None:
     """Serve until the end of the commands; then leave as an interpreter does."""
-    driver = Driver(commands, events)
+    driver = Driver(commands, events, shell)
     version = sys.version.split(" ", 1)[0].encode()
-    driver.wire.post(b"ready 0 version=%s\n" % version)
+    driver.wire.post(b"ready 0 version=%s shell=%s\n" % (version, driver.cells.shell))
     driver.wire.flush()
     # Imported first in another thread it would take that one for the main thread.
     import threading  # noqa: F401

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from kernel_runner_driver.interrupts import FOLDER
+
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
     from types import ModuleType
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
     from kernel_runner_driver.asking import Asking
     from kernel_runner_driver.display import Display
     from kernel_runner_driver.streams import Output
+
+
+DRAWING = "kernel_runner_drawing"
+"""A module of ours for users; the folder that it is in is not on their path."""
 
 
 class Patches:
@@ -27,8 +33,10 @@ class Patches:
             "linecache": self._linecache,
             "getpass": self._getpass,
             "subprocess": self._subprocess,
+            "threading": self._threading,
             "matplotlib.pyplot": self._pyplot,
             "IPython.core.display_functions": self._ipython,
+            "plotly.io": self._plotly,
         }
         for name in list(self._waiting):
             if name in sys.modules:
@@ -38,7 +46,11 @@ class Patches:
         sys.meta_path.insert(0, self)
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        """Part of the import system: the spec of a module that is to be changed."""
+        """Part of the import system: the spec of a module that is to be changed, or is ours."""
+        if name == DRAWING:
+            from importlib.util import spec_from_file_location
+
+            return spec_from_file_location(name, f"{os.path.dirname(FOLDER)}/{name}.py")
         patch = self._waiting.get(name)
         if patch is None:
             return None
@@ -95,6 +107,16 @@ class Patches:
             if hasattr(holder, name):
                 setattr(holder, name, self._flushing(getattr(holder, name)))
 
+    def _threading(self, module: Any) -> None:
+        original = module.Thread.start
+
+        def start(thread: Any) -> None:
+            original(thread)
+            self._output.thread_started(thread.ident)
+
+        start.__doc__ = original.__doc__
+        module.Thread.start = start
+
     def _pyplot(self, module: Any) -> None:
         from kernel_runner_driver import figures
 
@@ -108,7 +130,10 @@ class Patches:
         module.show = show
 
     def _ipython(self, module: Any) -> None:
-        module.display = self._display.display
+        vars(module).update(self._display.functions())
+
+    def _plotly(self, module: Any) -> None:
+        module.show = lambda figure, *_, **_options: self._display.display(figure)
 
     def _flushing(self, start: Callable[..., Any]) -> Callable[..., Any]:
         """What was printed before a program starts comes before what it prints."""

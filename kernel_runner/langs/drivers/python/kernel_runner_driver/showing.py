@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from kernel_runner_driver import display
+from kernel_runner_driver.representations import body_of
 
 TYPE_CHECKING = False  # typing takes longer to import than this
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ def is_possible() -> bool:
     return os.path.exists(os.environ.get(VARIABLE, ""))
 
 
-def send(data: dict[str, object], metadata: dict[str, object]) -> bool:
+def send(data: dict[str, object], metadata: dict[str, object], **transient: object) -> bool:
     """Returns when the client can have the object, after what was printed before.
 
     False: the runner does not take it any more, or has refused it, which is a warning.
     """
     import socket
 
-    body = display.body_of(data, metadata)
+    body = body_of(data, metadata, **transient)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()

@@ -1,4 +1,4 @@
-"""Started as `python start.py <command fd> <event fd>`: runs cells until its commands end."""
+"""Started as `python start.py [shell] <command fd> <event fd>`: runs cells until commands end."""
 
 import os
 import sys
@@ -13,4 +13,4 @@ if __name__ == "__main__":
 
     # One package of ours stays importable by its own name; the user's files keep theirs.
     sys.path[0] = ""
-    main.run(int(sys.argv[1]), int(sys.argv[2]))
+    main.run(int(sys.argv[-2]), int(sys.argv[-1]), *sys.argv[1:-2])

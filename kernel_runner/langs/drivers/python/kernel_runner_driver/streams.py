@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from _thread import get_ident
 from fcntl import ioctl
 
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
@@ -38,15 +39,21 @@ class Output:
         self.has_line = False
         self.writes = 0
         self._writes_seen = 0
-        self._errors: list[bytes] = []
-        self._error_bytes = 0
+        self.cell = 0
+        self.is_sorting = False
+        """A thread of an earlier cell lives: what it writes is told apart from the cell's own."""
+        self._threads: dict[int, int] = {}
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._held_for = (b"", b"")
         self.on_burst: Callable[[], None] = _nobody_listens
         """Called when somebody has to send what follows within 20 ms."""
         self.open()
 
     def open(self) -> None:
         """Make both streams anew."""
-        self.stdout = _text(Port(self, 1, self.write_stdout))
+        port = Port(self, 1, self.write_stdout)
+        self.stdout = _text(port, write_through=self.is_sorting)
         self.stderr = _text(Port(self, 2, self.write_stderr), write_through=True)
         self.stdout.reconfigure(line_buffering=self.is_quiet)
 
@@ -62,17 +69,41 @@ class Output:
         sys.stdout = sys.__stdout__ = self.stdout
         sys.stderr = sys.__stderr__ = self.stderr
 
+    def begin_cell(self) -> None:
+        """Threads that were started until now belong to earlier cells."""
+        self.cell += 1
+        if self._threads:
+            living = sys._current_frames()
+            self._threads = {one: cell for one, cell in self._threads.items() if one in living}
+        if self.is_sorting == bool(self._threads):
+            return
+        with self.wire.lock:
+            self.collect()
+            self.is_sorting = bool(self._threads)
+            self.stdout.reconfigure(write_through=self.is_sorting)
+
+    def thread_started(self, ident: int) -> None:
+        """It belongs to the cell of the thread that started it."""
+        self._threads[ident] = self._threads.get(get_ident(), self.cell)
+
+    def _cell_key(self) -> bytes:
+        """The key that names the cell of this thread, unless that runs now or was the last."""
+        cell = self._threads.get(get_ident(), self.cell)
+        return b"" if cell == self.cell else b" cell=%d" % cell
+
     def write_stdout(self, data: bytes) -> None:
         if self.is_child:
             _write_all(1, data)
             return
         with self.wire.lock:
-            self.writes += 1
-            self.has_line = True
-            if self._errors:
-                self._post_errors()
-            self._post(b"stdout", data)
-            self.wire.flush()
+            if self.is_sorting:
+                self._hold(b"stdout", data)
+            else:
+                self.writes += 1
+                self.has_line = True
+                self._post_held()
+                self._post(b"stdout", data)
+                self.wire.flush()
         if self.interrupts.is_pending:
             self.interrupts.check()
 
@@ -83,16 +114,24 @@ class Output:
             return
         with self.wire.lock:
             self._flush_text()
-            self.writes += 1
-            self._errors.append(data)
-            self._error_bytes += len(data)
-            if self._error_bytes > CHUNK_BYTES:
-                self._post_errors()
-                self.wire.flush()
-            elif self.is_quiet and b"\n" in data:
-                self.line_ended()
+            self._hold(b"stderr", data)
         if self.interrupts.is_pending:
             self.interrupts.check()
+
+    def _hold(self, name: bytes, data: bytes) -> None:
+        """Keep it for the end of the line or a tick, to be sent with what follows."""
+        self.writes += 1
+        owner = (name, self._cell_key() if self.is_sorting else b"")
+        if owner != self._held_for:
+            self._post_held()
+            self._held_for = owner
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > CHUNK_BYTES:
+            self._post_held()
+            self.wire.flush()
+        elif self.is_quiet and b"\n" in data:
+            self.line_ended()
 
     def line_ended(self) -> None:
         """A full line came: send it if it is the first after a quiet time."""
@@ -101,8 +140,8 @@ class Output:
         with self.wire.lock:
             self.is_quiet = False
             self.stdout.reconfigure(line_buffering=False)
-            if self._errors:
-                self._post_errors()
+            if self._held:
+                self._post_held()
                 self.wire.flush()
         self.on_burst()
 
@@ -111,16 +150,14 @@ class Output:
         # Locked before the text layer gives up what it holds: whoever prints meanwhile waits.
         with self.wire.lock:
             self._flush_text()
-            if self._errors:
-                self._post_errors()
+            self._post_held()
             self.wire.flush()
 
     def collect(self) -> None:
         """Post everything written so far; what is sent next takes it along."""
         with self.wire.lock:
             self._flush_text()
-            if self._errors:
-                self._post_errors()
+            self._post_held()
 
     def tick(self) -> bool:
         """Send what has come since the last tick; whether there was anything."""
@@ -133,6 +170,10 @@ class Output:
                 self.has_line = False
                 self.stdout.reconfigure(line_buffering=True)
             return moved
+
+    def keys(self) -> bytes:
+        """The keys of a frame that this thread makes."""
+        return self.drain() + (self._cell_key() if self.is_sorting else b"")
 
     def drain(self) -> bytes:
         """The key that asks the runner to empty descriptors 1 and 2 before this frame."""
@@ -147,19 +188,21 @@ class Output:
         except ValueError:  # the user detached it
             self.open()
 
-    def _post_errors(self) -> None:
-        errors, self._errors, self._error_bytes = self._errors, [], 0
-        self._post(b"stderr", b"".join(errors))
+    def _post_held(self) -> None:
+        if self._held:
+            held, self._held, self._held_bytes = self._held, [], 0
+            self._post(self._held_for[0], b"".join(held), self._held_for[1])
 
-    def _post(self, name: bytes, data: bytes) -> None:
+    def _post(self, name: bytes, data: bytes, key: bytes = b"") -> None:
         for start in range(0, len(data), PIECE_BYTES):
             piece = data[start : start + PIECE_BYTES]
-            self.wire.post(b"%s %d%s\n%s" % (name, len(piece), self.drain(), piece))
+            self.wire.post(b"%s %d%s%s\n%s" % (name, len(piece), self.drain(), key, piece))
 
     def after_fork(self) -> None:
         """In a child: what it prints goes to descriptors 1 and 2 as it is."""
         self.is_child = True
-        self._errors = []
+        self._held = []
+        self._threads = {}
         self.stdout.reconfigure(line_buffering=True)
 
 

@@ -1,0 +1,1 @@
+"""Tests of the jail; `jailer.py` runs programs in one, `attempts_*.py` hold what they try."""
