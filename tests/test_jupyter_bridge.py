@@ -11,7 +11,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from kernel_runner.jupyter import contents
 from tests import jupyter_kernels
 from tests.guarding import ends, watch
-from tests.jupyter_kernels import SECONDS, heard, run
+from tests.jupyter_kernels import SECONDS, heard, reply_to, run
 
 BUSY = "print('busy', flush=True)\nwhile True: pass"
 
@@ -92,14 +92,15 @@ def test_a_client_that_connects_for_questions_late_is_asked() -> None:
 
 def test_messages_that_cannot_be_read_do_no_harm(client: BlockingKernelClient) -> None:
     session = client.session
-    client.shell_channel.send(session.msg("execute_request", {"code": 5}))
-    refused = client.get_shell_msg(timeout=SECONDS)
+    wrong = session.msg("execute_request", {"code": 5})
+    client.shell_channel.send(wrong)
+    refused = reply_to(client, wrong["header"]["msg_id"])
     client.shell_channel.send(session.msg("nothing_of_ours", {}))
     key, session.key = session.key, b"another"
     client.execute("print('not signed')")
     session.key = key
 
-    assert refused["content"]["ename"] == "BadRequest"
+    assert refused["ename"] == "BadRequest"
     assert run(client, "print('here')").text() == "here\n"
 
 
@@ -133,17 +134,23 @@ def test_a_silent_cell_publishes_nothing_and_is_not_counted(client: BlockingKern
     assert run(client, "1").reply["execution_count"] == before + 1
 
 
-def test_completion_is_answered_while_a_cell_runs(client: BlockingKernelClient) -> None:
-    request = client.execute("import time; print('busy', flush=True); time.sleep(1)")
+def test_completion_is_answered_while_a_cell_runs(
+    client: BlockingKernelClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "go on"
+    code = (
+        "import os, time\nprint('busy', flush=True)\n"
+        f"while not os.path.exists({str(file)!r}): time.sleep(0.01)"
+    )
+    request = client.execute(code)
     until_output(client, "busy")
 
-    asked = client.complete("x = impor", 9)
+    reply = reply_to(client, client.complete("x = impor", 9))
 
-    reply = client.get_shell_msg(timeout=SECONDS)
-    assert reply["parent_header"]["msg_id"] == asked
-    assert reply["content"]["matches"] == ["import"]
-    assert (reply["content"]["cursor_start"], reply["content"]["cursor_end"]) == (4, 9)
-    heard(client, request)
+    file.touch()
+    assert heard(client, request).reply["status"] == "ok"
+    assert reply["matches"] == ["import"]
+    assert (reply["cursor_start"], reply["cursor_end"]) == (4, 9)
 
 
 def test_an_interpreter_that_dies_is_told_and_the_next_cell_has_a_new_one(
