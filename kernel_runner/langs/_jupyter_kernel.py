@@ -96,6 +96,7 @@ class JupyterKernel:
         self._by_message = spec.interrupt_mode == "message"
         self._streams.open_input("null")
         self._streams.open_output("pipes")
+        self._link.open()
         self._program = await Program.start(
             launcher,
             command_of(spec, self._link.connection_file),
@@ -107,16 +108,25 @@ class JupyterKernel:
         self.meter = CellMeter(self._program.spawned)
         self.alive = True
         self._program.spawned.exited.add_done_callback(lambda _: self._lost())
-        self._link.open()
 
     async def _until_ready(self) -> None:
-        """Return when it answers and what it publishes is heard."""
-        while not self._heard.is_set():
-            reply = self._link.reply_to(self._link.client.kernel_info())
-            await asyncio.wait([reply], timeout=ASK_AGAIN_SECONDS)
-            if not reply.cancel():
+        """Return when it answers, what it publishes is heard, and its questions can arrive."""
+        greeted = asyncio.ensure_future(self._link.until_greeted())
+        is_ready = False
+        try:
+            while not is_ready:
+                was_greeted = greeted.done()
+                reply = self._link.reply_to(self._link.client.kernel_info())
+                await asyncio.wait([reply], timeout=ASK_AGAIN_SECONDS)
+                if reply.cancel():
+                    continue
                 reply.result()  # raises when it has died
                 await _set_within(self._heard, ASK_AGAIN_SECONDS)
+                await asyncio.wait([greeted], timeout=ASK_AGAIN_SECONDS)
+                is_ready = was_greeted and self._heard.is_set()
+        finally:
+            greeted.cancel()
+            await asyncio.gather(greeted, return_exceptions=True)
         self._said = ""
 
     async def stop(self) -> None:
