@@ -70,8 +70,10 @@ class Confinement:
                 raise KernelLacks(self._plan["policy"], lacks)
         except JailError as error:
             raise ConfigError([f"jail: {error}"]) from error
-        self.not_enforced = "; ".join(lacks)
-        """What this kernel cannot do of it."""
+        self.warning = f"{self._plan['policy']}: not enforced here: {'; '.join(lacks)}" * bool(
+            lacks
+        )
+        """What this kernel cannot do of it; empty where it does all."""
         for folder in private:
             folder.mkdir(exist_ok=True)
         real = os.path.realpath(work_dir)

@@ -31,11 +31,13 @@ def installed(folder: Path, *words: str) -> Iterator[None]:
 
 
 @contextmanager
-def running(language: str) -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
+def running(
+    language: str, *, stdin: bool = True
+) -> Iterator[tuple[KernelManager, BlockingKernelClient]]:
     manager = KernelManager(kernel_name=f"kernel-runner-{language}")
     manager.start_kernel()
     client = manager.client()
-    client.start_channels()
+    client.start_channels(stdin=stdin)
     try:
         client.wait_for_ready(timeout=SECONDS)
         yield manager, client
@@ -60,10 +62,16 @@ def heard(client: BlockingKernelClient, request: str) -> "Outcome":
         messages.append(message)
         if message["content"].get("execution_state") == "idle":
             break
-    reply = client.get_shell_msg(timeout=SECONDS)
-    while reply["parent_header"].get("msg_id") != request:
+    return Outcome(messages, reply_to(client, request))
+
+
+def reply_to(client: BlockingKernelClient, request: str) -> dict[str, Any]:
+    """The content of the reply; those to others before it are passed over."""
+    while True:
         reply = client.get_shell_msg(timeout=SECONDS)
-    return Outcome(messages, reply["content"])
+        if reply["parent_header"].get("msg_id") == request:
+            content: dict[str, Any] = reply["content"]
+            return content
 
 
 class Outcome:

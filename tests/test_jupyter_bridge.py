@@ -11,7 +11,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from kernel_runner.jupyter import contents
 from tests import jupyter_kernels
 from tests.guarding import ends, watch
-from tests.jupyter_kernels import SECONDS, heard, run
+from tests.jupyter_kernels import SECONDS, heard, reply_to, run
 
 BUSY = "print('busy', flush=True)\nwhile True: pass"
 
@@ -77,6 +77,33 @@ def test_where_nobody_can_be_asked_the_input_has_ended(client: BlockingKernelCli
     assert outcome.reply["ename"] == "EOFError"
 
 
+def test_a_client_that_connects_for_questions_late_is_asked() -> None:
+    with jupyter_kernels.running("python", stdin=False) as (_, late):
+        code = "print('begun', flush=True)\nname = input('Name? ')"
+        request = late.execute(code, allow_stdin=True)
+        until_output(late, "begun")
+
+        late.stdin_channel.start()
+
+        assert late.get_stdin_msg(timeout=SECONDS)["content"]["prompt"] == "Name? "
+        late.input("Ada")
+        assert heard(late, request).reply["status"] == "ok"
+
+
+def test_messages_that_cannot_be_read_do_no_harm(client: BlockingKernelClient) -> None:
+    session = client.session
+    wrong = session.msg("execute_request", {"code": 5})
+    client.shell_channel.send(wrong)
+    refused = reply_to(client, wrong["header"]["msg_id"])
+    client.shell_channel.send(session.msg("nothing_of_ours", {}))
+    key, session.key = session.key, b"another"
+    client.execute("print('not signed')")
+    session.key = key
+
+    assert refused["ename"] == "BadRequest"
+    assert run(client, "print('here')").text() == "here\n"
+
+
 def test_cells_behind_one_that_failed_are_not_run(client: BlockingKernelClient) -> None:
     first = client.execute("import time; print('begun', flush=True); time.sleep(0.5); 1 / 0")
     second = client.execute("ran = True")
@@ -107,17 +134,23 @@ def test_a_silent_cell_publishes_nothing_and_is_not_counted(client: BlockingKern
     assert run(client, "1").reply["execution_count"] == before + 1
 
 
-def test_completion_is_answered_while_a_cell_runs(client: BlockingKernelClient) -> None:
-    request = client.execute("import time; print('busy', flush=True); time.sleep(1)")
+def test_completion_is_answered_while_a_cell_runs(
+    client: BlockingKernelClient, tmp_path: Path
+) -> None:
+    file = tmp_path / "go on"
+    code = (
+        "import os, time\nprint('busy', flush=True)\n"
+        f"while not os.path.exists({str(file)!r}): time.sleep(0.01)"
+    )
+    request = client.execute(code)
     until_output(client, "busy")
 
-    asked = client.complete("x = impor", 9)
+    reply = reply_to(client, client.complete("x = impor", 9))
 
-    reply = client.get_shell_msg(timeout=SECONDS)
-    assert reply["parent_header"]["msg_id"] == asked
-    assert reply["content"]["matches"] == ["import"]
-    assert (reply["content"]["cursor_start"], reply["content"]["cursor_end"]) == (4, 9)
-    heard(client, request)
+    file.touch()
+    assert heard(client, request).reply["status"] == "ok"
+    assert reply["matches"] == ["import"]
+    assert (reply["cursor_start"], reply["cursor_end"]) == (4, 9)
 
 
 def test_an_interpreter_that_dies_is_told_and_the_next_cell_has_a_new_one(
@@ -195,6 +228,21 @@ def test_an_object_is_shown_in_all_its_representations(client: BlockingKernelCli
         "text/html": "<b>",
     }
     assert "Many object" in plain
+
+
+def test_what_is_shown_can_be_updated_and_taken_away(client: BlockingKernelClient) -> None:
+    code = (
+        "from kernel_runner_display import clear_output\n"
+        "class Page:\n    def _repr_html_(self): return '<b>'\n"
+        "handle = display(Page(), display_id='page')\nhandle.update(Page())\n"
+        "clear_output(wait=True)"
+    )
+    outcome = run(client, code)
+
+    for kind in ("display_data", "update_display_data"):
+        [shown] = outcome.of(kind)
+        assert shown["transient"] == {"display_id": "page"}
+    assert outcome.of("clear_output") == [{"wait": True}]
 
 
 def test_the_next_line_of_a_block_is_indented() -> None:

@@ -141,6 +141,24 @@ async def test_what_is_shown_comes_in_all_its_representations() -> None:
     }
 
 
+async def test_what_is_shown_can_be_updated_and_taken_away() -> None:
+    code = """
+from IPython.display import clear_output, display
+handle = display(1, display_id="count")
+handle.update(2)
+clear_output()
+"""
+    async with launch("jupyter:python3") as kernel:
+        heard = [event async for event in kernel.query(code)]
+
+    shown = [event for event in heard if isinstance(event, events.Media)]
+    assert [(one.data["text/plain"], one.display_id, one.update) for one in shown] == [
+        ("1", "count", False),
+        ("2", "count", True),
+    ]
+    assert events.ClearOutput(wait=False) in heard
+
+
 async def test_results_and_errors_come_as_data_when_they_are_asked_for_so() -> None:
     async with launch("jupyter:python3") as kernel:
         good = await kernel.query("6 * 7", as_data=True).result()

@@ -58,6 +58,7 @@ class TestPython(PublicTests):
         }
     ]
     code_inspect_sample = "zip"
+    code_clear_output = "from kernel_runner_display import clear_output; clear_output()"
 
 
 class TestShell(PublicTests):

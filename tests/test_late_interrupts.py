@@ -6,9 +6,10 @@ from tests.running import conversation
 
 ENDS_AT_THE_SECOND = """
 state, count = 'kept', 0
-print('up')
 while count < 2:
     try:
+        if count == 0:
+            print('up', flush=True)
         while True:
             pass
     except KeyboardInterrupt:

@@ -95,6 +95,10 @@ def test_what_never_ran_is_completed_from_its_source(peer: Peer, source: str, fo
     assert found in completed(peer, source)
 
 
+def test_names_of_another_case_are_not_suggested(peer: Peer) -> None:
+    assert completed(peer, "impor") == ["import"]
+
+
 def test_source_is_completed_while_a_cell_runs(peer: Peer) -> None:
     pytest.importorskip("jedi")
     peer.send("code", "import threading; e = threading.Event(); print('runs'); e.wait()")

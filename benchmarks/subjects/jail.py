@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import which
 from typing import Final
@@ -19,9 +19,13 @@ from benchmarks.rounds import OURS, Effort, Measure, Summary, interleave
 from benchmarks.subjects import jail_inner
 from benchmarks.table import Row
 
+RUNS: Final = 20
+"""Short ones, of which the least counts: long ones would measure who else uses the machine."""
+
 CALLS: Final = 100_000
-FORKS: Final = 1_000
-STRACE_DIVISOR: Final = 50
+FORKS: Final = 800
+STRACE_DIVISOR: Final = 10
+LEAST_OF: Final = 5
 IDLE_SECONDS: Final = 2.0
 BOMB_SECONDS: Final = 4.0
 MAX_MIB: Final = 20
@@ -30,6 +34,12 @@ START_MS: Final = 20
 NATIVE: Final = "native"
 STRACE: Final = "strace"
 JAIL: Final = (sys.executable, "-m", "kernel_runner.jail", "run", "--quiet", "--policy")
+COMMAND: Final = (
+    sys.executable,
+    "-c",
+    "from kernel_runner.jail.__main__ import main; main()",
+)
+"""What the installed `kernel-jail` is."""
 
 LOOPS: Final = r"""
 #include <fcntl.h>
@@ -98,10 +108,8 @@ async def _loops(folder: Path, effort: Effort) -> Sequence[Row]:
         ("open and close", CALLS, 1.35),
         ("fork and exit", FORKS, 1.4),
     ):
-        number = effort.of(times)
-        figures = await interleave(
-            _contenders([str(program), what], folder, number, _printed), effort.rounds
-        )
+        contenders = _contenders([str(program), what], folder, effort.of(times) // RUNS)
+        figures = await interleave(contenders, effort.rounds)
         rows.append(_against_native(f"jail: {what}", "ns", figures, most))
     return rows
 
@@ -116,21 +124,24 @@ def _compile_loops(folder: Path) -> Path:
 async def _compiling(folder: Path, effort: Effort) -> Row:
     (folder / "hello.c").write_text(HELLO)
     command = ["gcc", "hello.c", "-o", "hello"]
-    figures = await interleave(_contenders(command, folder, None, _inside), effort.rounds)
+    figures = await interleave(_contenders(command, folder, None), effort.rounds)
     return _against_native("jail: gcc hello.c", "ms", figures, 1.05)
 
 
 async def _python(folder: Path, effort: Effort) -> Row:
     command = [PYTHON, "-I", "-c", "pass"]
-    figures = await interleave(_contenders(command, folder, None, _inside), effort.rounds)
+    figures = await interleave(_contenders(command, folder, None), effort.rounds)
     return _against_native("jail: start of Python", "ms", figures, 1.1)
 
 
 async def _start(folder: Path, effort: Effort) -> Row:
     def once(command: Sequence[str]) -> float:
-        start = time.perf_counter()
-        subprocess.run(command, cwd=folder, check=True)
-        return (time.perf_counter() - start) * 1e3
+        found = []
+        for _ in range(LEAST_OF):
+            start = time.perf_counter()
+            subprocess.run(command, cwd=folder, check=True)
+            found.append((time.perf_counter() - start) * 1e3)
+        return min(found)
 
     async def native() -> list[float]:
         return [once(["true"])]
@@ -139,10 +150,10 @@ async def _start(folder: Path, effort: Effort) -> Row:
         return [once([sys.executable, "-c", "pass"])]
 
     async def ours() -> list[float]:
-        return [once([*JAIL, "default", "--", "true"])]
+        return [once([*COMMAND, "run", "--", "true"])]
 
-    rounds = effort.rounds * 4
-    figures = await interleave({OURS: ours, NATIVE: native, "python -c pass": python}, rounds)
+    contenders = {OURS: ours, NATIVE: native, "python -c pass": python}
+    figures = await interleave(contenders, effort.rounds)
     more = figures[OURS].p50 - figures[NATIVE].p50
     return Row(
         "jail: kernel-jail run -- true",
@@ -154,41 +165,41 @@ async def _start(folder: Path, effort: Effort) -> Row:
 
 
 def _contenders(
-    command: Sequence[str],
-    folder: Path,
-    times: int | None,
-    take: Callable[[Sequence[str], Path], float],
+    command: Sequence[str], folder: Path, times: int | None
 ) -> Mapping[str, Measure | None]:
+    """Of a program that prints what it measured if it is told how often, else of its time."""
+
     def measured(before: Sequence[str], number: int | None) -> Measure:
         async def once() -> list[float]:
-            return [take([*before, *command, *([str(number)] if number else [])], folder)]
+            if number is None:
+                return [_least([*before, *TIMED, *command], folder) / 1e6]
+            return [_least([*before, *REPEATED, *command, str(max(1, number))], folder)]
 
         return once
 
-    fewer = None if times is None else max(20, times // STRACE_DIVISOR)
+    fewer = None if times is None else times // STRACE_DIVISOR
     has_strace = which(STRACE) is not None
     return {
-        OURS: measured([*JAIL, "c", "--", *INSIDE], times),
-        NATIVE: measured(INSIDE, times),
-        STRACE: measured([STRACE, "-f", "-o", os.devnull, *INSIDE], fewer) if has_strace else None,
+        OURS: measured([*JAIL, "c", "--"], times),
+        NATIVE: measured([], times),
+        STRACE: measured([STRACE, "-f", "-o", os.devnull], fewer) if has_strace else None,
     }
 
 
-INSIDE: Final = ("sh", "-c", 's=$(date +%s%N); "$0" "$@"; e=$(date +%s%N); echo $((e - s))')
+TIMED: Final = (
+    "sh",
+    "-c",
+    f"for i in $(seq {LEAST_OF}); do"
+    ' s=$(date +%s%N); "$0" "$@" >/dev/null; e=$(date +%s%N); echo $((e - s)); done',
+)
 """Times the program from inside, so that the start of the jail is not counted."""
 
+REPEATED: Final = ("sh", "-c", f'for i in $(seq {RUNS}); do "$0" "$@"; done')
 
-def _lines(command: Sequence[str], folder: Path) -> list[str]:
+
+def _least(command: Sequence[str], folder: Path) -> float:
     ended = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
-    return ended.stdout.split()
-
-
-def _printed(command: Sequence[str], folder: Path) -> float:
-    return float(_lines(command, folder)[0])
-
-
-def _inside(command: Sequence[str], folder: Path) -> float:
-    return float(_lines(command, folder)[-1]) / 1e6
+    return min(map(float, ended.stdout.split()))
 
 
 def _against_native(what: str, unit: str, figures: Mapping[str, Summary], most: float) -> Row:

@@ -1,7 +1,6 @@
 """A policy's name comes in; from then on a launcher puts its programs into that jail."""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kernel_runner import confinement, langs
@@ -12,8 +11,6 @@ from kernel_runner.launcher import Launcher
 
 DRIVERS = Path(langs.__file__).with_name("drivers")
 
-log = logging.getLogger("kernel_runner.jail")
-
 
 def jailed(
     launcher: Launcher,
@@ -23,8 +20,12 @@ def jailed(
     scratch: Path,
     env: Mapping[str, str],
     *folders: Path,
+    tell: Callable[[str], None],
 ) -> dict[str, str]:
     """What programs find of `env` in that jail; they may write to these `folders`, too.
+
+    Args:
+        tell: called with a sentence about what this kernel cannot do of it.
 
     Raises:
         ConfigError: the policy cannot be used here.
@@ -35,7 +36,7 @@ def jailed(
         raise ConfigError([f"jail: {error}"]) from error
     private = [scratch / PROGRAMS, *folders]
     jail = confinement.Confinement(file, work_dir=work_dir, private=private, tools=[DRIVERS])
-    if jail.not_enforced:
-        log.warning("%s: not enforced here: %s", file, jail.not_enforced)
+    if jail.warning:
+        tell(jail.warning)
     launcher.confine(jail)
     return jail.environment(env)

@@ -1,6 +1,7 @@
 """A language in, a kernel out: client and runner in this one process, its guardian a child."""
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ from kernel_runner.launcher import Launcher
 from kernel_runner.messages.commands import Command
 from kernel_runner.messages.session_wire import Received
 from kernel_runner.workspace import Workspace
+
+
+def _tell(sentence: str) -> None:
+    print(f"kernel-runner: {sentence}", file=sys.stderr)
 
 
 class LocalLink:
@@ -61,7 +66,8 @@ async def local_kernel(
     if jail is not None:
         from kernel_runner.cli.jailed import jailed
 
-        env = jailed(launcher, jail, language.name, work_dir, scratch, env, build_folder)
+        words = (jail, language.name, work_dir, scratch, env, build_folder)
+        env = jailed(launcher, *words, tell=_tell)
     runner = language(
         Host(
             launcher,

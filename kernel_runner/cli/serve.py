@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -25,8 +26,8 @@ from kernel_runner.workspace import Workspace
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ADDRESS: Final = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
 OPTIONS: Final = (
-    ("--in", "ADDRESS", f"commands of agents (2000): {ADDRESS}"),
-    ("--out", "ADDRESS", f"events for agents (2001): {ADDRESS}"),
+    ("--in", "ADDRESS", f"commands of agents (2000, none with keys): {ADDRESS}"),
+    ("--out", "ADDRESS", f"events for agents (2001, none with keys): {ADDRESS}"),
     ("--session", "ADDRESS", f"the session dialect (ipc in a private folder): {ADDRESS}"),
     ("--server-key", "FILE", "a session wants keys: this is the runner's, made by `keygen`"),
     ("--client-keys", "PATH", "a file or folder with the public keys of clients (*.pub)"),
@@ -191,7 +192,8 @@ async def _serve(config: Config, control: socket.socket, until: Until) -> None:
     if config.jail is not None:
         from kernel_runner.cli.jailed import jailed  # late: most runners have none
 
-        env = jailed(launcher, config.jail, config.language, config.work_dir, scratch, env)
+        words = (config.jail, config.language, config.work_dir, scratch, env)
+        env = jailed(launcher, *words, tell=logging.getLogger("kernel_runner.jail").warning)
     host = Host(
         launcher,
         Workspace(config.work_dir),

@@ -14,15 +14,18 @@ import time
 
 from kernel_runner.jail import target, tree
 from kernel_runner.jail.bpf import verdict_of
+from kernel_runner.jail.census import Census
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Final, Protocol
+    from typing import Final, Protocol, TypeAlias
 
     from kernel_runner.jail.connector import Connector
     from kernel_runner.jail.plan import Plan
     from kernel_runner.jail.report import Reporter
+
+    Fork: TypeAlias = tuple[int, int, int, list[int], str]  # id, pid, number, arguments, rule
 
     class Places(Protocol):
         """What a `launch.Jail` says of its paths."""
@@ -55,9 +58,6 @@ X32_BIT: Final = 0x40000000
 
 LATE_SECONDS: Final = 0.02
 SLOT_SECONDS: Final = 0.002
-RECOUNT_SECONDS: Final = 0.01
-RECOUNT_SHARE: Final = 50
-"""A count is at most one part in 50 of the time: a bomb must not cost a whole processor."""
 
 
 class Supervisor:
@@ -69,7 +69,6 @@ class Supervisor:
 
     Attributes:
         killed: a violation is to end the program.
-        is_ending: nobody may start another process.
     """
 
     def __init__(
@@ -85,20 +84,18 @@ class Supervisor:
         self._plan = plan
         self._listener = listener
         self._reporter = reporter
-        self._root = root
         self._jail = jail
         self._roots: Mapping[str, Sequence[str]] = {}
         self._learner = learner
         self._arch = AUDIT_ARCHES[os.uname().machine]
         self._names: Mapping[int, str] = {}
         self._kills = plan["on_violation"] == "kill"
-        self._processes = self._threads = 1
-        self._recount_at = 0.0
+        self._census = Census(root, plan["max_processes"], plan["max_threads"])
+        self._forks: list[Fork] = []
         self._late: list[tuple[float, int, int]] = []
         self._slot = 0.0
         self._connector: Connector | None = None
         self.killed = False
-        self.is_ending = False
         _wake_on_same_processor(listener)
 
     def serve(self) -> None:
@@ -116,7 +113,7 @@ class Supervisor:
             return  # without an answer: it waits until it is killed
         kind, code, rule = verdict_of(self._plan["clauses"][number], args)
         if kind in ("fork", "thread"):
-            self._decide_fork(ident, pid, number, args, rule)
+            self._decide_fork((ident, pid, number, args, rule))
         elif kind == "own" and os.path.exists(f"/proc/{pid}/task/{target.signed(args[0])}"):
             self._answer(ident, 0)
         elif kind == "metadata":
@@ -131,12 +128,17 @@ class Supervisor:
 
     def pause_seconds(self) -> float | None:
         """How long nothing is to be done for answers that wait; None: there are none."""
-        return max(0.0, self._late[0][0] - time.monotonic()) if self._late else None
+        times = [one[0] for one in self._late[:1]]
+        if self._forks:
+            times.append(self._census.due_at)
+        return max(0.0, min(times) - time.monotonic()) if times else None
 
     def answer_late(self) -> None:
         """Send the answers whose time has come."""
         now = time.monotonic()
-        while self._late and (self._late[0][0] <= now or self.is_ending):
+        if self._forks and self._census.due_at <= now:
+            self._decide_late_forks()
+        while self._late and self._late[0][0] <= now:
             _, ident, code = self._late.pop(0)
             if self._connector is not None and self._connector.is_asked(ident):
                 self._try_to_connect(ident, self._connector)
@@ -177,38 +179,28 @@ class Supervisor:
 
     # processes -----------------------------------------------------------------------------
 
-    def _decide_fork(self, ident: int, pid: int, number: int, args: list[int], rule: str) -> None:
-        is_thread = rule == "process.max_threads"
-        if not self.is_ending and (self._has_room(is_thread) or self._recount(is_thread)):
-            self._threads += 1
-            self._processes += not is_thread
-            self._answer(ident, 0)
-            return
-        if not self.is_ending:
-            most = self._plan["max_threads" if is_thread else "max_processes"]
-            what = (
-                f"{self._name(number)}: more than {most} {'threads' if is_thread else 'processes'}"
-            )
-            self._say(pid, number, args, rule, errno.EAGAIN, what)
-        self._answer_late(ident, errno.EAGAIN)
+    def _decide_fork(self, fork: Fork) -> None:
+        is_thread = fork[-1] == "process.max_threads"
+        if self._census.has_room(for_thread=is_thread):
+            self._census.add(thread=is_thread)
+            self._answer(fork[0], 0)
+        else:
+            self._forks.append(fork)
 
-    def _has_room(self, is_thread: bool) -> bool:
-        most_processes, most_threads = self._plan["max_processes"], self._plan["max_threads"]
-        if most_threads is not None and self._threads >= most_threads:
-            return False
-        return is_thread or most_processes is None or self._processes < most_processes
-
-    def _recount(self, is_thread: bool) -> bool:
-        """The counters only rise; at the limit they are set right, but not too often."""
-        start = time.monotonic()
-        if start < self._recount_at:
-            return False
-        found = tree.below(self._root)
-        self._processes = len(found)
-        self._threads = sum(threads for threads, _ in found.values())
-        end = time.monotonic()
-        self._recount_at = end + max(RECOUNT_SECONDS, RECOUNT_SHARE * (end - start))
-        return self._has_room(is_thread)
+    def _decide_late_forks(self) -> None:
+        """Count, and decide those that came while there was no room."""
+        self._census.count()
+        forks, self._forks = self._forks, []
+        for fork in forks:
+            self._decide_fork(fork)
+        refused, self._forks = self._forks, []
+        for ident, pid, number, args, rule in refused:
+            most, what = self._plan["max_processes"], "processes"
+            if rule == "process.max_threads":
+                most, what = self._plan["max_threads"], "threads"
+            sentence = f"{self._name(number)}: more than {most} {what}"
+            self._say(pid, number, args, rule, errno.EAGAIN, sentence)
+            self._answer_late(ident, errno.EAGAIN)
 
     # files ---------------------------------------------------------------------------------
 

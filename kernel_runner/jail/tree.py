@@ -39,6 +39,28 @@ def below(root: int) -> dict[int, tuple[int, bytes]]:
     return inside
 
 
+def quick_count(root: int) -> tuple[int, int] | None:
+    """The processes below `root` and their threads; None where the kernel keeps no such lists."""
+    processes = threads = 0
+    parents = [str(root)]
+    for parent in parents:
+        try:
+            tasks = os.listdir(f"/proc/{parent}/task")
+            for task in tasks:
+                with open(f"/proc/{parent}/task/{task}/children", "rb") as file:
+                    parents += file.read().decode().split()
+        except FileNotFoundError:
+            if parent == str(root):
+                return None
+            continue  # it has ended
+        except ProcessLookupError:
+            continue
+        if parent != str(root):
+            processes += 1
+            threads += len(tasks)
+    return processes, threads
+
+
 def _stat(pid: int) -> list[bytes] | None:
     """The fields of /proc/PID/stat from the state on; None when it has ended."""
     try:

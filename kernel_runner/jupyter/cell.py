@@ -79,6 +79,9 @@ class Cell:
                         self._streams.feed(stream, data)
                     case events.Media():
                         self._show(event)
+                    case events.ClearOutput(wait=wait):
+                        self._streams.flush()
+                        self._publish("clear_output", {"wait": wait})
                     case events.WaitingInput(is_password=is_password):
                         self._asking = True
                         self._ask(self._streams.take_line(), is_password)
@@ -101,8 +104,10 @@ class Cell:
         shown = contents.bundle(media)
         if media.is_result:
             self._publish("execute_result", {**shown, "execution_count": self._count})
-        else:
-            self._publish("display_data", {**shown, "transient": {}})
+            return
+        named = {} if media.display_id is None else {"display_id": media.display_id}
+        kind = "update_display_data" if media.update else "display_data"
+        self._publish(kind, {**shown, "transient": named})
 
     def _tell_failure(self, failure: dict[str, object]) -> dict[str, object]:
         self._publish("error", failure)

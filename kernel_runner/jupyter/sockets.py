@@ -3,9 +3,11 @@
 Signing and packing are those of jupyter_client's `Session`.
 """
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, get_args
 
@@ -15,11 +17,14 @@ from jupyter_client.session import Session
 
 from kernel_runner.errors import ClientError
 from kernel_runner.jupyter.requests import Channel, Message
-from kernel_runner.zsocket import KEEPALIVE, ZSocket, end_context
+from kernel_runner.zsocket import KEEPALIVE, Unreachable, ZSocket, end_context
 
 MAX_WAITING_BYTES: Final = 8 << 20
 """When so much waits for slow readers of what is published, `on_full` is called."""
 LINGER_MS: Final = 1_000
+FIND_SECONDS: Final = 0.05
+FIND_TIMES: Final = 100
+"""How often a client is looked for that has not connected yet, or is gone."""
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +124,7 @@ class Sockets:
         if kind == zmq.XPUB:
             options[zmq.XPUB_NODROP] = 1
         else:  # answers are few
-            options |= {zmq.SNDHWM: 0, zmq.ROUTER_HANDOVER: 1}
+            options |= {zmq.SNDHWM: 0, zmq.ROUTER_HANDOVER: 1, zmq.ROUTER_MANDATORY: 1}
         socket = ZSocket(
             self._context.socket(kind),
             on_frames=on_frames,
@@ -152,7 +157,8 @@ class Sockets:
         self._on_message(message)
 
     def _beat(self, frames: list[bytes]) -> None:
-        self._heartbeat.send(frames)
+        with suppress(Unreachable):  # it has left
+            self._heartbeat.send(frames)
 
     # What leaves ------------------------------------------------------------------------------
 
@@ -166,7 +172,18 @@ class Sockets:
     ) -> None:
         """Send to whoever sent `message`, on the same channel unless another is named."""
         frames = self._packed(kind, content, message, message.identities)
-        self._routers[channel or message.channel].send(frames)
+        self._send(self._routers[channel or message.channel], frames, FIND_TIMES)
+
+    def _send(self, router: ZSocket, frames: Sequence[bytes], times: int) -> None:
+        """Clients connect their sockets one by one: the one of questions may come last."""
+        if router.socket.closed:
+            return
+        try:
+            router.send(frames)
+        except Unreachable:
+            if times:
+                loop = asyncio.get_running_loop()
+                loop.call_later(FIND_SECONDS, self._send, router, frames, times - 1)
 
     def publish(self, kind: str, content: Mapping[str, object], parent: Message | None) -> None:
         """Send to all clients; never waits."""

@@ -166,6 +166,10 @@ class Driver:
             self._is_over = True
             await self._stop_interrupting()
             return self._report(done, task)
+        except asyncio.CancelledError:  # the runner stops: what comes later is nobody's
+            self._streams.drain()
+            self._owners.forget()
+            raise
         finally:
             watcher.stop()
             self._done = None

@@ -40,8 +40,12 @@ class Cell:
             case "stream":
                 stream: events.StreamName = "stderr" if content["name"] == "stderr" else "stdout"
                 self.task.output(stream, _encoded(content["text"]))
-            case "display_data" | "update_display_data":
-                self._show(content, is_result=False)
+            case "display_data":
+                self._show(content)
+            case "update_display_data":
+                self._show(content, update=True)
+            case "clear_output":
+                self.task.post(events.ClearOutput(content.get("wait") is True))
             case "execute_result":
                 self._tell_result(content)
             case "error":
@@ -73,12 +77,13 @@ class Cell:
         else:
             self.task.output("stdout", _encoded(data["text/plain"] + "\n"))
 
-    def _show(self, content: Mapping[str, Any], *, is_result: bool) -> None:
+    def _show(self, content: Mapping[str, Any], **more: bool) -> None:
         """A bundle in a notebook's words is that of a driver: base64 for what is binary."""
         shown = {
             "data": content["data"],
             "metadata": content.get("metadata", {}),
-            "is_result": is_result,
+            "display_id": content.get("transient", {}).get("display_id"),
+            **more,
         }
         try:
             self.task.post(read_media(json.dumps(shown).encode()))

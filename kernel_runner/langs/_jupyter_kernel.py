@@ -43,7 +43,7 @@ class JupyterKernel:
     meter: CellMeter
     interrupt_again_seconds: float | None = None
 
-    def __init__(self, name: str, scratch: Path) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         self._name, self._spec = name, find_spec(name)
         self._loop = asyncio.get_running_loop()
         self._by_message = False
@@ -60,7 +60,7 @@ class JupyterKernel:
         self._heard = asyncio.Event()
         self._hurry = asyncio.Event()
         self.alive = False
-        self._link = Link(self._spec, scratch, on_published=self._hear, on_question=self._ask)
+        self._link = Link(self._spec, folder, on_published=self._hear, on_question=self._ask)
 
     @classmethod
     async def start(
@@ -68,7 +68,7 @@ class JupyterKernel:
         launcher: Launcher,
         name: str,
         *,
-        scratch: Path,
+        folder: Path,
         env: Mapping[str, str],
         cwd: Path,
     ) -> "JupyterKernel":
@@ -79,7 +79,7 @@ class JupyterKernel:
             LaunchError: it could not be started.
             InterpreterDied: it ended at once, or was not ready in time.
         """
-        kernel = cls(name, scratch)
+        kernel = cls(name, folder)
         try:
             await kernel._launch(launcher, env, cwd)
             async with asyncio.timeout(READY_SECONDS):
@@ -96,6 +96,7 @@ class JupyterKernel:
         self._by_message = spec.interrupt_mode == "message"
         self._streams.open_input("null")
         self._streams.open_output("pipes")
+        self._link.open()
         self._program = await Program.start(
             launcher,
             command_of(spec, self._link.connection_file),
@@ -103,20 +104,34 @@ class JupyterKernel:
             cwd=cwd,
             program_streams=self._streams,
             signals=[],
+            on_killed=self._violate,
         )
         self.meter = CellMeter(self._program.spawned)
         self.alive = True
         self._program.spawned.exited.add_done_callback(lambda _: self._lost())
-        self._link.open()
+
+    def _violate(self, sentence: str) -> None:
+        if self._cell is not None:
+            self._cell.task.violate(sentence)
 
     async def _until_ready(self) -> None:
-        """Return when it answers and what it publishes is heard."""
-        while not self._heard.is_set():
-            reply = self._link.reply_to(self._link.client.kernel_info())
-            await asyncio.wait([reply], timeout=ASK_AGAIN_SECONDS)
-            if not reply.cancel():
+        """Return when it answers, what it publishes is heard, and its questions can arrive."""
+        greeted = asyncio.ensure_future(self._link.until_greeted())
+        is_ready = False
+        try:
+            while not is_ready:
+                was_greeted = greeted.done()
+                reply = self._link.reply_to(self._link.client.kernel_info())
+                await asyncio.wait([reply], timeout=ASK_AGAIN_SECONDS)
+                if reply.cancel():
+                    continue
                 reply.result()  # raises when it has died
                 await _set_within(self._heard, ASK_AGAIN_SECONDS)
+                await asyncio.wait([greeted], timeout=ASK_AGAIN_SECONDS)
+                is_ready = was_greeted and self._heard.is_set()
+        finally:
+            greeted.cancel()
+            await asyncio.gather(greeted, return_exceptions=True)
         self._said = ""
 
     async def stop(self) -> None:

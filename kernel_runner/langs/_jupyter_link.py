@@ -20,6 +20,9 @@ from kernel_runner.supervision import watched
 PYTHONS: Final = ("python", "python3", f"python3.{sys.version_info[1]}")
 """A spec that begins with one of these means the Python that its kernel was installed with."""
 
+HANDSHAKE_SUCCEEDED: Final = 0x1000
+"""ZeroMQ's event of that name."""
+
 Content: TypeAlias = Mapping[str, Any]
 Message: TypeAlias = Mapping[str, Any]
 
@@ -76,7 +79,7 @@ class Link:
         self._on_published, self._on_question = on_published, on_question
         stem = folder / f"jupyter-{next(_numbers)}"
         # Over tcp every user of the machine can read what is published, though not send.  ipykernel
-        # can do without; xeus-python 0.19 says that it can, and then never answers.
+        # can do without; xeus-python 0.19 cannot.
         by_file = "supported_encryption" in spec.metadata
         file, info = write_connection_file(
             f"{stem}.json",
@@ -93,8 +96,10 @@ class Link:
         self._readers: list[asyncio.Task[None]] = []
 
     def open(self) -> None:
+        """Before the kernel starts, so that its greeting is not missed."""
         client = self.client
         client.start_channels()
+        self._greetings = client.stdin_channel.socket.get_monitor_socket(HANDSHAKE_SUCCEEDED)
 
         async def ask(message: Message) -> None:
             await self._on_question(message["content"])
@@ -106,6 +111,11 @@ class Link:
             (client.iopub_channel, self._on_published),
         )
         self._readers = [watched(_read(*one), "Jupyter kernel") for one in channels]
+
+    async def until_greeted(self) -> None:
+        """Return when its questions can arrive: a kernel drops those for whom it does not know."""
+        await self._greetings.recv_multipart()
+        self.client.stdin_channel.socket.disable_monitor()
 
     async def close(self) -> None:
         for reader in self._readers:

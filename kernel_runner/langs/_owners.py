@@ -24,6 +24,11 @@ class Owners:
         self._tasks[self._count] = task
         self._tasks.pop(self._count - MAX_KNOWN_CELLS, None)
 
+    def forget(self) -> None:
+        """No task takes anything any more."""
+        self.last = None
+        self._tasks.clear()
+
     def of(self, frame: Frame) -> Task | None:
         """That of the cell that the frame names; that of the last cell when it names none."""
         cell = frame.keys.get("cell", "")

@@ -49,6 +49,7 @@ EVENTS: tuple[events.AnyEvent, ...] = (
     events.Media({"text/plain": "x", "image/png": b"\x89PNG"}, {"image/png": {"width": 1}}),
     events.Log("info", "2026-01-01T00:00:00.000+00:00", "kernel_runner", "x"),
     events.Accepted(3),
+    events.ClearOutput(wait=True),
     events.Started(),
     events.Stopped("TSTP"),
     events.Finished(

@@ -246,3 +246,20 @@ print(attempt(open, SECRET), attempt(os.truncate, SECRET, 0), attempt(os.kill, o
         else "EACCES EACCES EPERM EPERM EPERM EACCES"
     )
     assert ended.output.strip() == wanted, ended
+
+
+def test_programs_one_after_another_are_never_too_many(jailer: Jailer) -> None:
+    ended = jailer.python(
+        """
+import threading
+for _ in range(400):
+    if (child := os.fork()) == 0: os._exit(0)
+    os.waitpid(child, 0)
+for _ in range(1200):
+    thread = threading.Thread(target=int); thread.start(); thread.join()
+print("all")
+""",
+        paths=False,
+    )
+
+    assert (ended.output, ended.records) == ("all\n", []), ended

@@ -11,6 +11,7 @@ import inspect
 import keyword
 import re
 import sys
+from _thread import allocate_lock
 
 TYPE_CHECKING = False  # typing takes longer to import than the whole driver
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 DOTTED_NAME = re.compile(r"(?:[^\W\d]\w*\s*\.\s*)*(?:[^\W\d]\w*)?\Z")
 REST_OF_NAME = re.compile(r"\w*")
+READS_SOURCE = allocate_lock()
+"""Questions are answered in threads; jedi takes one at a time."""
 IMPORTED = re.compile(r"^[ \t]*import[ \t]+([\w.]+)(?:[ \t]+as[ \t]+(\w+))?[ \t]*$", re.MULTILINE)
 IMPORT = re.compile(r"^\s*(?:from|import)\s[^#;]*\Z")
 
@@ -57,6 +60,7 @@ def _complete(frame: Frame, cells: Cells) -> bytes:
     if mark != "." and not IMPORT.match(line):
         namespace = {**_imported(source), **cells.namespace}
         names, is_known = _suggestions(word, namespace)
+        is_known = is_known or bool(names and not _may_be_more(source, line))
     if not is_known:
         names += [one for one in _by_jedi(source, cursor, word, cells) if one not in names]
     return _text(frame, "\n".join(names))
@@ -76,6 +80,11 @@ def _suggestions(word: str, namespace: dict[str, Any]) -> tuple[list[str], bool]
     else:
         return [], False
     return [owner_name + dot + name for name in sorted(_starting(start, names))], bool(dot)
+
+
+def _may_be_more(source: str, line: str) -> bool:
+    """Names that only the source has: of its functions, or of the arguments of a call."""
+    return "\n" in source or "(" in line
 
 
 def _imported(source: str) -> dict[str, Any]:
@@ -105,8 +114,10 @@ def _by_jedi(source: str, cursor: int, word: str, cells: Cells) -> list[str]:
     if (script := _script(source, cells)) is None:
         return []
     owner, dot, start = word.rpartition(".")
-    found = [one.name_with_symbols for one in script.complete(*_position(source, cursor))]
-    return [owner + dot + name for name in found if start[:1] == "_" or name[:1] != "_"]
+    with READS_SOURCE:
+        found = [one.name_with_symbols for one in script.complete(*_position(source, cursor))]
+    fitting = _starting(start, found)  # jedi does not look at capitals
+    return [owner + dot + name for name in found if name in fitting]
 
 
 def _script(source: str, cells: Cells) -> Any:
@@ -175,7 +186,8 @@ def _description(word: str, value: object) -> str:
 def _help_of_jedi(source: str, cursor: int, cells: Cells) -> str:
     if (script := _script(source, cells)) is None:
         return ""
-    return "\n\n".join(one.docstring() for one in script.help(*_position(source, cursor)))
+    with READS_SOURCE:
+        return "\n\n".join(one.docstring() for one in script.help(*_position(source, cursor)))
 
 
 # Whether it is complete -----------------------------------------------------------------------

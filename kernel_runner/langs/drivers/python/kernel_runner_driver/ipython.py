@@ -39,6 +39,9 @@ class IPythonCells(Cells):
         config.InteractiveShell.enable_tip = False
         Shell.runner_display = display
         self._shell = shell = Shell.instance(config=config, user_module=self._module)
+        # the driver has asked objects to display themselves, but for those that it knows better
+        shell.display_formatter.ipython_display_formatter.enabled = False
+        shell.display_formatter.mimebundle_formatter.enabled = False
         shell.loop_runner = self.run_coroutine
         shell.set_hook("show_in_pager", _print_page, 0)
         self.namespace = shell.user_ns

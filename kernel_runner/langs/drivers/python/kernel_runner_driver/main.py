@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import get_ident
+from _thread import get_ident, start_new_thread
 
 from kernel_runner_driver import asking, display, patches
 from kernel_runner_driver.cells import Cells
@@ -62,7 +62,8 @@ class Driver:
                 self.display.as_data = "as_data" in frame.options
                 self.execute(frame.body.decode("utf-8", "replace"))
             else:
-                self.answer(frame)
+                # Whatever time it takes, the next question is heard.
+                start_new_thread(self.answer, (frame,))
 
     def execute(self, source: str) -> None:
         """Run one cell; exactly one `done` follows."""

@@ -35,11 +35,11 @@ def rich(value: object) -> Bundle:
 
 def representations(value: object) -> Bundle:
     """Every representation that the class of `value` offers, and the metadata of each."""
+    if (special := _special(value)) is not None:
+        return special, {}
     kind = type(value)
     data: dict[str, object] = {}
     metadata: dict[str, object] = {}
-    if (special := _special(value)) is not None:
-        data.update(special)
     if offers(kind, "_repr_mimebundle_"):
         bundle = _asked(value, "_repr_mimebundle_", include=None, exclude=None)
         if isinstance(bundle, tuple):
