@@ -70,9 +70,8 @@ class Confinement:
                 raise KernelLacks(self._plan["policy"], lacks)
         except JailError as error:
             raise ConfigError([f"jail: {error}"]) from error
-        self.warning = f"{self._plan['policy']}: not enforced here: {'; '.join(lacks)}" * bool(
-            lacks
-        )
+        shown = f"{self._plan['policy']}: not enforced here: {'; '.join(lacks)}"
+        self.warning = shown if lacks else ""
         """What this kernel cannot do of it; empty where it does all."""
         for folder in private:
             folder.mkdir(exist_ok=True)

@@ -205,9 +205,9 @@ class _Guardian:
         self._to_remove: dict[str, None] = {}
         self._has_strays = False
         self._is_listening = True
-        self._warden = WardenPost()
         self._wake_fd, self._wake_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
+        self._warden = WardenPost(self._poll)
 
     def serve(self) -> int:
         process_tree.become_subreaper()
@@ -246,6 +246,7 @@ class _Guardian:
             self._pass_signals_on()
             self._reap()
         self._keepers.hear(ready.keys())
+        self._warden.hear(ready.keys())
         if self._control.fileno() in ready:
             self._obey()
         if self._has_strays:

@@ -6,18 +6,28 @@ for, and says what they are refused.  It is there only where programs are put in
 
 from __future__ import annotations
 
+import os
+import select
+import socket
+
 from kernel_runner.keepers import fork_server
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Collection
 
 
 class WardenPost:
-    """The warden of the guardian, which is this process; `pid` while there is one."""
+    """The warden of the guardian, which is this process; `pid` while there is one.
 
-    def __init__(self) -> None:
+    Args:
+        poll: what is ready there goes to `hear`: the warden asks for memory of programs.
+    """
+
+    def __init__(self, poll: select.poll) -> None:
         self.pid: int | None = None
+        self._poll = poll
+        self._questions: socket.socket | None = None
         self._policy: str | None = None
         self._orders: socket.socket | None = None
 
@@ -48,6 +58,18 @@ class WardenPost:
             self._stand()
         return None if self._orders is None else self._orders.fileno()
 
+    def hear(self, ready: Collection[int]) -> None:
+        """Answer, if one of these descriptors is where the warden asks."""
+        if self._questions is not None and self._questions.fileno() in ready:
+            from kernel_runner.jail.warden import answer
+
+            try:
+                is_there = answer(self._questions)
+            except OSError:  # killed while it asked
+                is_there = False
+            if not is_there:
+                self._stop_answering()
+
     def bury(self, pid: int) -> None:
         """A child has ended; if it was the warden, the next program gets another."""
         if pid == self.pid:
@@ -56,17 +78,29 @@ class WardenPost:
 
     def let_go(self) -> None:
         """It leaves when no program is left."""
+        self._stop_answering()
         if self._orders is not None:
             self._orders.close()
             self._orders = None
 
+    def _stop_answering(self) -> None:
+        if self._questions is not None:
+            self._poll.unregister(self._questions)
+            self._questions.close()
+            self._questions = None
+
     def _stand(self) -> None:
+        from kernel_runner.jail.warden import READING
+
+        self._stop_answering()
         self.pid, self._orders = fork_server(_guard)
+        self._questions, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            socket.send_fds(self._orders, [READING], [theirs.fileno()])
+        self._poll.register(self._questions, select.POLLIN)
 
 
 def _guard(orders: socket.socket) -> None:
-    import os
-
     from kernel_runner.jail.warden import Warden
 
     os.setsid()  # keys of the terminal are not for it

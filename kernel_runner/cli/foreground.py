@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kernel_runner.cli.refusals import for_people, is_of_files
 from kernel_runner.cli.standard_streams import (
     Keys,
     Outlet,
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from kernel_runner.cli.media import TerminalKind
 
 CTRL_C: Final = b"\x03"
-JAIL: Final = "kernel_runner.jail"
-FIELDS: Final = ' {"rule": '
-OF_FILES: Final = '"files.'
-"""What follows the sentence in a line of the jail is for programs."""
 TWICE_SECONDS: Final = 1.0
 """A second Ctrl-C within this time ends the program."""
 STUCK_SECONDS: Final = 0.2
@@ -156,12 +153,11 @@ class Foreground:
                 self._refused.clear()
 
     def _tell_log(self, event: events.Log) -> None:
-        sentence, _, fields = event.text.partition(FIELDS)
-        if event.logger == JAIL and fields.startswith(OF_FILES):
+        if is_of_files(event):
             # many try to write and do without: it matters where the program failed
-            self._refused.append(sentence)
+            self._refused.append(for_people(event))
         else:
-            self.tell(sentence if event.logger == JAIL else event.text)
+            self.tell(for_people(event))
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""

@@ -109,7 +109,9 @@ async def _kernel(
     """A runner of our own in the notebook's folder, or the one that is asked for."""
     if options.connect is None:
         folder = notebook.file.resolve().parent
-        words = [] if jail is None else [f"--jail={jail}"]
+        # a kernel of Jupyter keeps its history and more in the home folder
+        is_ours = not language.startswith("jupyter:") or options.jail
+        words = [f"--jail={jail}"] if jail is not None and is_ours else []
         tool = options.runtime_path
         async with launch(language, work_dir=folder, runtime_path=tool, options=words) as kernel:
             yield kernel
