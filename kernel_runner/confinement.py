@@ -14,6 +14,7 @@ from kernel_runner.errors import ConfigError
 from kernel_runner.jail import landlock, launch, places, plan, policy_files
 from kernel_runner.jail.errors import JailError, KernelLacks, PolicyError
 from kernel_runner.jail.report import printable
+from kernel_runner.messages.events import JAIL
 
 if TYPE_CHECKING:
     from kernel_runner.confined import Place
@@ -26,7 +27,7 @@ READ_BYTES: Final = 65_536
 LAST_SECONDS: Final = 1.0
 """What the last words of a jail get to arrive, once its program has ended."""
 
-log = logging.getLogger("kernel_runner.jail")
+log = logging.getLogger(JAIL)
 
 OnKilled = Callable[[str], None]
 

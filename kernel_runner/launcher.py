@@ -74,6 +74,7 @@ class Spawned:
         what: str,
         on_stopped: Callable[[int], None],
         on_limit: Callable[[str], None],
+        on_killed: Callable[[str], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._keeper = keeper
@@ -83,8 +84,7 @@ class Spawned:
         self._watches: list[asyncio.Future[Used]] = []
         self.on_limit = on_limit
         """Called with each limit that it goes beyond."""
-        self.on_killed: Callable[[str], None] = lambda _: None
-        """Called with the reason when its jail ends it."""
+        self._on_killed = on_killed
         self._refusals: Refusals | None = None
         self._end: TreeEnd | None = None
         self.pid = 0
@@ -104,7 +104,7 @@ class Spawned:
 
     def kill_for_violation(self, sentence: str) -> None:
         """Its jail says that it has to end."""
-        self.on_killed(sentence)
+        self._on_killed(sentence)
         self.sweep()
 
     def jail_is_empty(self) -> None:
@@ -270,6 +270,7 @@ class Launcher:
         budget: Budget | None = None,
         on_stopped: Callable[[int], None] = lambda _: None,
         on_limit: Callable[[str], None] = lambda _: None,
+        on_killed: Callable[[str], None] = lambda _: None,
     ) -> Spawned:
         """Start a program in a session of its own.
 
@@ -280,6 +281,7 @@ class Launcher:
             budget: what it may use; None: it is not measured before `Spawned.watch`.
             on_stopped: called with each signal that stops it, as Ctrl-Z does.
             on_limit: called with each limit that it goes beyond.
+            on_killed: called with the reason when its jail ends it.
 
         Raises:
             LaunchError: not found, not executable, no such directory, no memory.
@@ -302,7 +304,7 @@ class Launcher:
         ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with keepers, _payload(spec) as payload:
             ours.setblocking(False)
-            spawned = Spawned(ours, words[0], on_stopped, on_limit)
+            spawned = Spawned(ours, words[0], on_stopped, on_limit, on_killed)
             fds = [keepers.fileno(), payload, *(fd for _, fd in descriptors)]
             with self._refusals_of(spawned) as records:
                 fds += records

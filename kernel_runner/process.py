@@ -220,12 +220,12 @@ class Program:
                 budget=budget,
                 on_stopped=on_stopped,
                 on_limit=on_limit,
+                on_killed=on_killed,
             )
         except BaseException:
             program_streams.close()
             raise
         program_streams.started()
-        spawned.on_killed = on_killed
         return cls(spawned, program_streams, signals)
 
     @property

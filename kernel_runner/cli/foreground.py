@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kernel_runner.cli.refusals import for_people, is_of_files
 from kernel_runner.cli.standard_streams import (
     Keys,
     Outlet,
@@ -30,6 +29,7 @@ from kernel_runner.messages.options import Terminal
 if TYPE_CHECKING:
     from kernel_runner.cli.media import TerminalKind
 
+OF_FILES: Final = ' {"rule": "files.'
 CTRL_C: Final = b"\x03"
 TWICE_SECONDS: Final = 1.0
 """A second Ctrl-C within this time ends the program."""
@@ -153,11 +153,11 @@ class Foreground:
                 self._refused.clear()
 
     def _tell_log(self, event: events.Log) -> None:
-        if is_of_files(event):
+        if event.logger == events.JAIL and OF_FILES in event.text:
             # many try to write and do without: it matters where the program failed
-            self._refused.append(for_people(event))
+            self._refused.append(event.sentence)
         else:
-            self.tell(for_people(event))
+            self.tell(event.sentence)
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""

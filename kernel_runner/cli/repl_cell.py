@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from kernel_runner.cli.refusals import for_people
 from kernel_runner.cli.repl_screen import Screen
 from kernel_runner.client import ClientError, Kernel, Reply, RequestRefused, RunnerDied
 from kernel_runner.messages import events
@@ -64,7 +63,7 @@ class Cell:
                 case events.Started():
                     self._started = True
                 case events.Log() if event.level not in ("debug", "info"):
-                    await self._screen.tell(for_people(event))
+                    await self._screen.tell(event.sentence)
                 case events.Refused():
                     raise RequestRefused(event.code, event.message, event.hint)
                 case events.Finished():

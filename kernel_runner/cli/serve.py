@@ -21,6 +21,7 @@ from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
 from kernel_runner.host import Host
 from kernel_runner.launcher import Launcher
+from kernel_runner.messages.events import JAIL
 from kernel_runner.workspace import Workspace
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -193,7 +194,7 @@ async def _serve(config: Config, control: socket.socket, until: Until) -> None:
         from kernel_runner.cli.jailed import jailed  # late: most runners have none
 
         words = (config.jail, config.language, config.work_dir, scratch, env)
-        env = jailed(launcher, *words, tell=logging.getLogger("kernel_runner.jail").warning)
+        env = jailed(launcher, *words, tell=logging.getLogger(JAIL).warning)
     host = Host(
         launcher,
         Workspace(config.work_dir),

@@ -68,7 +68,8 @@ async def test_programs_reach_nothing_of_the_runner(folder: Path, user: str, op:
         runner(folder, "python", "--jail=auto", before=before, env=system) as started,
         connected(started) as client,
     ):
-        await client.run("exec", "true")  # by now a keeper and the warden are there
+        await client.run("exec", "true")
+        await client.run("code", "1")  # by now all are there, and none is about to become another
         pids = marked_processes(started.mark)
         assert len(pids) >= 4, "guardian, runner, keeper, warden"
         sockets = [str(folder / name) for name in ("in", "out", "session")]
