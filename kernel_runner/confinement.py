@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import marshal
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -86,6 +87,10 @@ class Confinement:
         }
         self._tools = [str(tool) for tool in tools]
         self._scratch = private[0].parent
+
+    def compiled(self) -> bytes:
+        """The policy as the guardian is told of it, so that it is read only once."""
+        return marshal.dumps(dict(self._plan))
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """What of it programs find."""
