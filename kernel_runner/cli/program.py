@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -11,6 +13,7 @@ import msgspec
 from kernel_runner.base import BaseRunner
 from kernel_runner.cli.foreground import Foreground
 from kernel_runner.client.kernel import Kernel
+from kernel_runner.errors import UsageError
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.options import Limits, StandardStream, TaskOptions, Terminal
 
@@ -34,6 +37,40 @@ def hidden_name(program: Program) -> str:
     """A new name for a file with the program's source text."""
     ending = next(iter(program.language.extensions), "")
     return f".kernel-runner-{os.urandom(4).hex()}{ending}"
+
+
+def write_hidden(
+    program: Program, remove_at_end: Callable[[Path], None], elsewhere: Callable[[], Path]
+) -> Path:
+    """A file with its source text: in the current folder, beside the modules that it may import.
+
+    Args:
+        elsewhere: the folder for it where the current one takes no new file.
+
+    Raises:
+        UsageError: that one takes none either.
+    """
+    assert program.code is not None, "it has source text"
+    name = hidden_name(program)
+    try:
+        return _write(Path.cwd() / name, program.code, remove_at_end)
+    except OSError:  # permissions do not tell: /proc says that it can be written to
+        try:
+            return _write(elsewhere() / name, program.code, remove_at_end)
+        except OSError as error:
+            text = f"the code cannot be written to a file: {error.strerror}"
+            raise UsageError(f"{text}; does TMPDIR name a folder with room?") from error
+
+
+def _write(file: Path, content: bytes, remove_at_end: Callable[[Path], None]) -> Path:
+    remove_at_end(file)
+    try:
+        file.write_bytes(content)
+    except OSError:
+        with suppress(OSError):
+            file.unlink()
+        raise
+    return file
 
 
 async def build_and_execute(

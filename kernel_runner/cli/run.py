@@ -130,7 +130,7 @@ def _detach(options: argparse.Namespace, language: "type[BaseRunner]") -> int:
 def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Program":
     from kernel_runner.cli.program import Program
 
-    code = options.code.encode() if options.code is not None else None
+    code = os.fsencode(options.code) if options.code is not None else None
     if options.files == [STANDARD_INPUT]:
         code = sys.stdin.buffer.read()
     return Program(
