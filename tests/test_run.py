@@ -236,10 +236,11 @@ NOT_TO_BE_RUN = {
     "folder": "kernel-runner: folder: is a folder; name the files, as in folder/main.py",
     "main.py main.c": "kernel-runner: one language at a time: main.c is c, main.py is python",
     "": "kernel-runner: say what to run: files, or - for standard input, or -c CODE",
-    "-c print() main.py": "kernel-runner: say what to run: files, or - for standard input",
+    "-c print() main.py": "kernel-runner: give files or -c CODE, not both; words for the program",
+    "main.py -c 1": "kernel-runner: give files or -c CODE, not both; words for the program go",
     "-c 1": "kernel-runner: which language? say --lang, as in: --lang python",
     "--lang lava main.py": "kernel-runner: no language 'lava'",
-    "--runtime-path no-python main.py": "kernel-runner: no-python is not installed",
+    "--runtime-path no-python main.py": "kernel-runner: --runtime-path: no-python is no program",
     "main.py argument": "kernel-runner: argument: no such file or directory; words for the program",
     "main.py --flag": "kernel-runner: unrecognized arguments: --flag; words for the program go",
     "--wall -1 main.py": "kernel-runner: argument --wall: '-1' is no number of seconds above 0",
@@ -259,6 +260,8 @@ def test_what_cannot_be_run_is_told_in_a_sentence_and_nothing_starts(
 
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode().startswith(NOT_TO_BE_RUN[words])
+    if "--flag" in words:
+        assert done.stderr.endswith(b"see `kernel-runner run --help`\n")
     assert done.stderr.count(b"\n") == 1
 
 

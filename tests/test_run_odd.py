@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.commanding import command
+from tests.commanding import assert_one_sentence, command
 
 PYTHON = ("run", "--lang", "python")
 
@@ -37,3 +37,7 @@ def test_bytes_that_are_no_text_reach_the_language_as_they_are(tmp_path: Path) -
     done = command(*words, cwd=tmp_path)
 
     assert (done.stdout.split(), done.stderr) == (["ff", "0a"], "")
+
+
+def test_an_empty_word_is_no_file(tmp_path: Path) -> None:
+    assert_one_sentence(command("run", "", cwd=tmp_path), "the name of a file is empty")
