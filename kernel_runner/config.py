@@ -288,7 +288,8 @@ def _address(
     """The address that an option names: a port alone takes its host from ``bind``."""
     name = next(key for key, value in NAMES.items() if value == field)
     text: str | None = getattr(options, field)
-    if text == addresses.NO_ADDRESS:
+    is_for_agents = field != "session"
+    if text == addresses.NO_ADDRESS or (not text and is_for_agents and options.server_key):
         return None
     if not text and field == "session" and not options.bind:
         text = addresses.private_session(environment)

@@ -29,6 +29,7 @@ from kernel_runner.look_ups import LookUps
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.options import Limits
 from kernel_runner.messages.request import BadRequest, Peer, Request
+from kernel_runner.metrics import SHOWN_OF_SESSION
 from kernel_runner.outbox import Outbox
 from kernel_runner.supervision import attempt_now
 from kernel_runner.task import Task
@@ -322,7 +323,8 @@ class Dispatcher:
 
 
 def _entry(task: Task) -> events.QueueEntry:
-    return events.QueueEntry(task.identity, task.command.op, task.session.name)
+    # who has the whole name of a session can take it over
+    return events.QueueEntry(task.identity, task.command.op, task.session.name[:SHOWN_OF_SESSION])
 
 
 def _end_unrun(task: Task, reason: Reason, message: str) -> None:

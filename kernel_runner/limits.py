@@ -32,6 +32,8 @@ class Allowance(msgspec.Struct, frozen=True):
 
     def limits_of(self, requested: Limits) -> Limits:
         """Those that hold for a request; what neither says is as the ceiling."""
+        if self == UNLIMITED:
+            return requested
         fields = {
             name: _first(*(getattr(one, name) for one in (requested, self.default, self.ceiling)))
             for name in Limits.__struct_fields__

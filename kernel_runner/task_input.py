@@ -54,7 +54,8 @@ class TaskInput:
         if self._ended or not self._takes_input:
             self._side.end()
             return
-        self._resume_clock = self._task.clock.pause()
+        is_asked = self._task.options.stdin == "prompt"  # a stream need not be answered to
+        self._resume_clock = self._task.clock.pause() if is_asked else lambda: None
         self._task.post(events.WaitingInput(is_password, certain))
 
     @property

@@ -29,7 +29,9 @@ KEEPALIVE: Final[Mapping[int, int]] = {
 }
 
 
-POLLIN, POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)  # as enumerations they are slow to combine
+# as enumerations they are slow to combine
+POLLIN, POLLOUT = int(zmq.POLLIN), int(zmq.POLLOUT)
+LAST_FRAME, MORE_FRAMES = int(zmq.NOBLOCK), int(zmq.NOBLOCK) | int(zmq.SNDMORE)
 
 
 TERM_SECONDS: Final = 1.0
@@ -111,7 +113,9 @@ class ZSocket:
             Unreachable: the socket is a ROUTER and the peer is gone.
         """
         try:
-            self.socket.send_multipart(frames, zmq.NOBLOCK)
+            for frame in frames[:-1]:
+                self.socket.send(frame, MORE_FRAMES)
+            self.socket.send(frames[-1], LAST_FRAME)
         except zmq.Again:
             self._retry_later()
             return False
@@ -173,7 +177,7 @@ class ZSocket:
             if self._on_frames is None or self._is_paused or self.socket.closed:
                 break
             try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+                frames = self.socket.recv_multipart(LAST_FRAME)
             except zmq.Again:
                 break
             self._on_frames(frames)

@@ -1,6 +1,8 @@
 """Options of every source come in; one object goes out, or every problem together."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -315,6 +317,20 @@ def test_a_current_folder_that_was_removed_is_told_as_such(
 def test_without_any_address_nobody_could_reach_the_runner(folder: Path) -> None:
     assert len(problems_of({"in": "none", "out": "none", "session": "none"})) == 1
     assert len(problems_of({"out": "none"})) == 1
+
+
+def test_with_keys_for_the_session_there_is_no_door_without_them(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    keys = tmp_path_factory.mktemp("keys")
+    subprocess.run([sys.executable, "-m", "kernel_runner", "keygen", str(keys)], check=True)
+    given = {"server-key": f"{keys}/server.key", "client-keys": f"{keys}/clients"}
+
+    closed = config.load("python", {**given, "bind": "127.0.0.1"}, {})
+    named = config.load("python", {**given, "in": "2000", "out": "2001"}, {})
+
+    assert (closed.commands_at, closed.events_at) == (None, None)
+    assert (named.commands_at, named.events_at) == ("tcp://127.0.0.1:2000", "tcp://127.0.0.1:2001")
 
 
 def test_programs_do_not_see_the_options_of_the_runner(folder: Path) -> None:

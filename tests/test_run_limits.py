@@ -1,5 +1,6 @@
 """`kernel-runner run` with limits: the program ends with a sentence that says which one."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,18 @@ def test_files_that_are_open_are_counted(tmp_path: Path) -> None:
     done = run(tmp_path, "--open-files", "20", "-c", code)
 
     assert "Too many open files" in done.stderr
+
+
+def test_time_in_which_a_program_waits_for_input_counts(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*RUN, "--wall", "0.5", "-c", "input()"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        told = process.stderr.read()
+
+    assert "it ran longer than 0.5 s" in told
+    assert process.returncode == 128 + signal.SIGTERM

@@ -235,6 +235,7 @@ async def test_the_queue_lists_what_runs_and_what_waits(talk: Talk) -> None:
         (waiting[0], "code"),
         (waiting[1], "build"),
     ]
+    assert len(listing["running"]["session"]) == 8  # the whole name would let anybody take it over
 
 
 async def test_cancel_takes_a_request_out_of_the_queue_and_ends_one_that_runs(talk: Talk) -> None:

@@ -25,8 +25,8 @@ from kernel_runner.workspace import Workspace
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ADDRESS: Final = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
 OPTIONS: Final = (
-    ("--in", "ADDRESS", f"commands of agents (2000): {ADDRESS}"),
-    ("--out", "ADDRESS", f"events for agents (2001): {ADDRESS}"),
+    ("--in", "ADDRESS", f"commands of agents (2000, none with keys): {ADDRESS}"),
+    ("--out", "ADDRESS", f"events for agents (2001, none with keys): {ADDRESS}"),
     ("--session", "ADDRESS", f"the session dialect (ipc in a private folder): {ADDRESS}"),
     ("--server-key", "FILE", "a session wants keys: this is the runner's, made by `keygen`"),
     ("--client-keys", "PATH", "a file or folder with the public keys of clients (*.pub)"),
