@@ -20,7 +20,7 @@ from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
 from kernel_runner.host import Host
 from kernel_runner.launcher import Launcher
-from kernel_runner.workspace import Workspace
+from kernel_runner.workspace import Workspace, build_folder_in
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ADDRESS: Final = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
@@ -32,6 +32,7 @@ OPTIONS: Final = (
     ("--client-keys", "PATH", "a file or folder with the public keys of clients (*.pub)"),
     ("--bind", "HOST", "the host of addresses given as a port (127.0.0.1); session at 2010"),
     ("--work-dir", "DIR", "where the user's files are (.)"),
+    ("--build-dir", "DIR", "where .kernel-runner/build is, for built programs (the --work-dir)"),
     ("--runtime-path", "FILE", "the interpreter or compiler (the one on the PATH)"),
     ("--address-file", "FILE", "write the addresses there as JSON"),
     ("--max-queue-length", "N", "tasks that may wait (16384)"),
@@ -188,7 +189,7 @@ async def _serve(config: Config, control: socket.socket, until: Until) -> None:
         addresses.make_private(Path(config.session_at.removeprefix("ipc://")).parent)
     host = Host(
         launcher,
-        Workspace(config.work_dir),
+        Workspace(config.work_dir, build_folder_in(config.build_dir)),
         scratch,
         config.env,
         config.runtime_path,
