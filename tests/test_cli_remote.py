@@ -107,6 +107,12 @@ def test_a_dead_address_is_told_soon(tmp_path: Path, words: list[str]) -> None:
     [
         (["status", "udp://127.0.0.1:5"], "is no address"),
         (["status", "nowhere"], "is no address"),
+        (["status", "tcp://127.0.0.1:65536"], "with a port up to 65535"),
+        (["status", "70000"], "with a port up to 65535"),
+        (
+            ["status", "tcp://no-such-host.invalid:2010"],
+            "no-such-host.invalid is not known as a host",
+        ),
         (["status", "ipc://x", "--address-file", "file"], "give one of them"),
         (["status", "--address-file", "no-such-file"], "No such file"),
         (["status", "--address-file", "."], "Is a directory"),

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -11,14 +11,21 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from kernel_runner.base import BaseRunner
+from kernel_runner.cli import USAGE_ERROR
 from kernel_runner.cli.foreground import Foreground
 from kernel_runner.client.kernel import Kernel
-from kernel_runner.errors import UsageError
+from kernel_runner.errors import NEVER_RAN, Reason, UsageError
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.options import Limits, StandardStream, TaskOptions, Terminal
 
 RUN = "run"
 Tty: TypeAlias = Terminal | Literal[False] | None
+REFUSED: Final[Mapping[Reason, int]] = {
+    "bad-request": USAGE_ERROR,
+    "queue-full": USAGE_ERROR,
+    "cancelled": 128 + signal.SIGINT,
+}
+"""Our exit code where the runner did not run it for one of these reasons."""
 QUIET_DEATHS: Final = (signal.SIGINT, signal.SIGPIPE)
 
 
@@ -108,10 +115,15 @@ def requests_of(
 
 async def exit_code_of(finish: events.Finished, foreground: Foreground) -> int:
     """Ours, once all is written; beside what the program printed it is told why it ended."""
-    if message := finish.message or foreground.failure or _death(finish, foreground):
+    message = finish.message or foreground.failure or _death(finish, foreground)
+    exit_code = finish.exit_code or int(foreground.failure is not None)
+    if exit_code == NEVER_RAN and finish.reason in REFUSED:
+        exit_code = REFUSED[finish.reason]
+        message = f"nothing was run: {message}"
+    if message:
         foreground.tell(message)
     await foreground.flush()
-    return finish.exit_code or int(foreground.failure is not None)
+    return exit_code
 
 
 def _death(finish: events.Finished, foreground: Foreground) -> str | None:
