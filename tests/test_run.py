@@ -63,7 +63,11 @@ def test_it_behaves_as_with_the_command_of_its_language(tmp_path: Path, name: st
     own = run(tmp_path, "program.py", "a", "-b", command=["python3"], stdin=stdin)
     ours = run(tmp_path, "program.py", "--", "a", "-b", stdin=stdin)
 
-    assert (ours.stdout, ours.stderr) == (own.stdout, own.stderr)
+    # of a fault tells the shell; to that, we have ended well
+    told = {-6: b"the program was ended by SIGABRT", -9: b"the program was ended by SIGKILL"}
+    sentence = told.get(own.returncode)
+    stderr = own.stderr + (b"kernel-runner: %b\n" % sentence if sentence else b"")
+    assert (ours.stdout, ours.stderr) == (own.stdout, stderr)
     assert ours.returncode == (own.returncode if own.returncode >= 0 else 128 - own.returncode)
 
 
@@ -585,6 +589,16 @@ def test_a_crash_in_a_terminal_is_told(tmp_path: Path) -> None:
 
     assert terminal.until_end() == 128 + signal.SIGABRT
     assert terminal.lines == ["kernel-runner: the program was ended by SIGABRT"]
+
+
+def test_a_sentence_of_ours_begins_a_line_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "crash.py").write_text(
+        "import os; print('half a line', end='', flush=True); os.abort()"
+    )
+    terminal = Terminal([*RUN, "crash.py"], cwd=tmp_path, env={})
+
+    assert terminal.until_end() == 128 + signal.SIGABRT
+    assert terminal.lines == ["half a line", "kernel-runner: the program was ended by SIGABRT"]
 
 
 @pytest.mark.parametrize("where", ["| cat", "2>&1 | cat", "2> errors", "< /dev/null"])

@@ -14,8 +14,8 @@ examples:
   kernel-runner cancel ipc://kernel.session r1
   kernel-runner cancel --address-file kernel.json r2
 
-The ID is that of a request, as `queue` shows it: such as 822ad0-4, or what its client has chosen.  The
-ADDRESS goes before it, and may be left out as with `status`.  `cancel NAME` ends detached work.
+The ID is that of a request, as `queue` shows it, such as 822ad0-4.  The ADDRESS goes before it, and
+may be left out as with `status`.  `cancel NAME` ends detached work.
 """
 
 

@@ -27,6 +27,11 @@ REFUSED: Final[Mapping[Reason, int]] = {
 }
 """Our exit code where the runner did not run it for one of these reasons."""
 QUIET_DEATHS: Final = (signal.SIGINT, signal.SIGPIPE)
+FAULTS: Final = (
+    *(signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS),
+    *(signal.SIGTRAP, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGKILL),
+)
+"""Deaths that nobody has asked for by a signal to us: told in a pipe and a file as well."""
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -127,8 +132,10 @@ async def exit_code_of(finish: events.Finished, foreground: Foreground) -> int:
 
 
 def _death(finish: events.Finished, foreground: Foreground) -> str | None:
-    """What a shell says of a program that a signal has ended, in its terminal."""
-    if finish.signal in (None, *QUIET_DEATHS) or not foreground.is_seen:
+    """What a shell says of a program that a signal has ended."""
+    if finish.signal in (None, *QUIET_DEATHS):
+        return None
+    if finish.signal not in FAULTS and not foreground.is_seen:
         return None
     return f"the program was ended by {signal.Signals(finish.signal).name}"
 
