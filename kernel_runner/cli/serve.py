@@ -196,8 +196,9 @@ async def _serve(config: Config, control: socket.socket, until: Until) -> None:
         from kernel_runner.cli.jailed import jailed  # late: most runners have none
 
         words = (config.jail, config.language, config.work_dir, scratch, env)
-        build_folders = [build_folder] if build_folder is not None else []
-        env = jailed(launcher, *words, *build_folders, tell=logging.getLogger(JAIL).warning)
+        # in the work directory programs may write anyway
+        other = [build_folder] if config.build_dir != config.work_dir else []
+        env = jailed(launcher, *words, *other, tell=logging.getLogger(JAIL).warning)
     host = Host(
         launcher,
         Workspace(config.work_dir, build_folder),
