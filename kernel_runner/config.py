@@ -42,6 +42,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     address_file: Path | None
     work_dir: Path
+    build_dir: Path
+    """Where the hidden folder of built programs is."""
+
     runtime_path: Path | None
     debug: bool
     env: Mapping[str, str]
@@ -87,6 +90,7 @@ class Options(telemetry.Options, frozen=True, forbid_unknown_fields=True):
     bind: str | None = None
     plaintext: bool | None = None
     work_dir: str | None = None
+    build_dir: str | None = None
     runtime_path: str | None = None
     address_file: str | None = None
     max_queue_length: int | None = None
@@ -212,6 +216,9 @@ def _build(
     work_dir = Path(os.path.realpath(_absolute("work-dir", options.work_dir or ".", problems)))
     if not work_dir.is_dir():
         problems.append(f"work-dir: {work_dir} is not a folder")
+    build_dir = _absolute("build-dir", options.build_dir or str(work_dir), problems)
+    if options.build_dir and not (build_dir.is_dir() and os.access(build_dir, os.W_OK)):
+        problems.append(f"build-dir: {build_dir} is not a folder that can be written to")
     runtime_path = address_file = spool_dir = None
     if options.runtime_path:
         runtime_path = _absolute("runtime-path", options.runtime_path, problems)
@@ -246,6 +253,7 @@ def _build(
         session_keys=_keys(options, work_dir, problems),
         address_file=address_file,
         work_dir=work_dir,
+        build_dir=build_dir,
         runtime_path=runtime_path,
         spool_dir=spool_dir,
         debug=bool(options.debug),

@@ -40,7 +40,7 @@ class Activity(Protocol):
     def interrupt(self, *, force: bool) -> None:
         """Do what Ctrl-C does; a second one, or `force`, does not stop at what keeps the state."""
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         """End it: it has used up what it may."""
 
 
@@ -70,7 +70,7 @@ class Patience:
     def interrupt(self, *, force: bool) -> None:
         self._waiting.cancel()
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         self._waiting.cancel()
 
 
@@ -285,7 +285,7 @@ class Task:
         if self.end_reason is None and not self._has_ended:
             self.end_reason = REASONS[name]
             self.message = self.message or sentence(name, getattr(self.limits, name))
-            self.reach(lambda activity: activity.stop_for_limit())
+            self.reach(lambda activity: activity.stop_for_limit(name))
 
     def violate(self, sentence: str) -> None:
         """What it did was not allowed, and its jail ends it."""

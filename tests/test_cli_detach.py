@@ -391,6 +391,18 @@ def test_where_nobody_has_a_home_nothing_is_detached(tmp_path: Path) -> None:
     assert_one_sentence(done, "nothing is detached")
 
 
+async def test_what_was_built_is_not_left_in_the_folder_of_the_user(person: Person) -> None:
+    require_tool("gcc")
+    program = '#include <stdio.h>\nint main(void) { puts("built"); }'
+    name = person.detach(program, file="q.c")
+
+    done = person.run("attach", name)
+
+    assert (done.returncode, done.stdout) == (0, "built\n"), done.stderr
+    await person.assert_nothing_left()
+    assert [file.name for file in person.folder.iterdir()] == ["q.c"]
+
+
 def test_a_folder_for_names_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "work.sh").write_text("echo started")
     (tmp_path / "state").touch()

@@ -20,6 +20,7 @@ EXAMPLES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "bind": ("session_at", ("127.0.0.1", "127.0.0.2", "127.0.0.3")),
     "plaintext": ("session_at", ("true", "1", "true")),
     "work-dir": ("work_dir", ("{}/a", "{}/b", "{}/c")),
+    "build-dir": ("build_dir", ("{}/a", "{}/b", "{}/c")),
     "runtime-path": ("runtime_path", ("{}/a/run", "{}/b/run", "{}/c/run")),
     "address-file": ("address_file", ("{}/a/x", "{}/b/x", "{}/c/x")),
     "debug": ("debug", ("true", "false", "true")),

@@ -24,7 +24,7 @@ from kernel_runner.client.errors import ClientError, RequestRefused
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.client.reply import Reply
 from kernel_runner.messages import commands, events
-from kernel_runner.messages.options import Terminal
+from kernel_runner.messages.options import StandardStream, Terminal
 
 if TYPE_CHECKING:
     from kernel_runner.cli.media import TerminalKind
@@ -60,7 +60,7 @@ class Foreground:
         self.terminal = terminal
         self._kernel = kernel
         self.feeds_stdin = feeds_stdin
-        self._takes_input = False
+        self._takes_input = self._is_within_line = False
         self._loop = asyncio.get_running_loop()
         self._outlets = {fd: Outlet(fd, self._lose_reader) for fd in (1, 2)}
         self._typed: list[bytes] = []
@@ -163,7 +163,9 @@ class Foreground:
         """A sentence of ours, beside what the program prints."""
         self.status.hide()
         end = "\r\n" if self._keys and self._keys.are_ours else "\n"
-        self._outlets[2].write(f"kernel-runner: {text}{end}".encode(errors="replace"))
+        begin = end if self.is_seen and self._is_within_line else ""
+        self._is_within_line = False
+        self._outlets[2].write(f"{begin}kernel-runner: {text}{end}".encode(errors="replace"))
 
     async def _show(self, media: events.Media) -> None:
         """Where standard output is no terminal it belongs to the program alone."""
@@ -183,6 +185,9 @@ class Foreground:
         self.status.hide()
         outlet = self._outlets[fd]
         outlet.write(data)
+        stream: StandardStream = "stdout" if fd == 1 else "stderr"
+        if data and self.terminal is not None and stream in self.terminal.streams:
+            self._is_within_line = not data.endswith(b"\n")
         if outlet.full:
             self._kernel.pause()
             await outlet.wait_below(READ_ON_BYTES)

@@ -138,7 +138,7 @@ def _detach(options: argparse.Namespace, language: "type[BaseRunner]") -> int:
 def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Program":
     from kernel_runner.cli.program import Program
 
-    code = options.code.encode() if options.code is not None else None
+    code = os.fsencode(options.code) if options.code is not None else None
     if options.files == [STANDARD_INPUT]:
         code = sys.stdin.buffer.read()
     return Program(
@@ -172,10 +172,14 @@ def _check_sources(options: argparse.Namespace) -> None:
 
         if find_spec("watchfiles") is None:
             raise UsageError("--watch needs a package: pip install 'kernel-runner[cli]'")
-    if (options.code is not None) == bool(files) or (STANDARD_INPUT in files and len(files) > 1):
+    if options.code is not None and files:
+        raise UsageError(f"give files or -c CODE, not both; {FOR_PROGRAM}")
+    if options.code is None and (not files or (STANDARD_INPUT in files and len(files) > 1)):
         raise UsageError("say what to run: files, or - for standard input, or -c CODE")
     if options.code == "":
         raise UsageError("the code after -c is empty: there is nothing to run")
+    if "" in files:
+        raise UsageError("the name of a file is empty: is a variable of your shell not set?")
     for name in files:
         if name != STANDARD_INPUT and (
             problem := _problem_of(Path(name), is_main=name == files[0])
@@ -250,5 +254,7 @@ def _language(options: argparse.Namespace) -> "type[BaseRunner]":
 def _check_tool(language: "type[BaseRunner]", runtime_path: Path | None) -> None:
     tool = str(runtime_path or language.command)
     if shutil.which(tool) is None:
+        if runtime_path is not None:
+            raise UsageError(f"--runtime-path: {tool} is no program that can be started")
         hint = f"; on Debian: apt install {language.package}" if language.package else ""
         raise UsageError(f"{tool} is not installed{hint}")

@@ -22,7 +22,7 @@ from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, Unkn
 from kernel_runner.host import Host
 from kernel_runner.launcher import Launcher
 from kernel_runner.messages.events import JAIL
-from kernel_runner.workspace import Workspace
+from kernel_runner.workspace import Workspace, build_folder_in
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ADDRESS: Final = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
@@ -34,6 +34,7 @@ OPTIONS: Final = (
     ("--client-keys", "PATH", "a file or folder with the public keys of clients (*.pub)"),
     ("--bind", "HOST", "the host of addresses given as a port (127.0.0.1); session at 2010"),
     ("--work-dir", "DIR", "where the user's files are (.)"),
+    ("--build-dir", "DIR", "where .kernel-runner/build is, for built programs (the --work-dir)"),
     ("--runtime-path", "FILE", "the interpreter or compiler (the one on the PATH)"),
     ("--address-file", "FILE", "write the addresses there as JSON"),
     ("--max-queue-length", "N", "tasks that may wait (16384)"),
@@ -190,14 +191,17 @@ async def _serve(config: Config, control: socket.socket, until: Until) -> None:
     if config.session_at == addresses.private_session(os.environ):
         addresses.make_private(Path(config.session_at.removeprefix("ipc://")).parent)
     env = config.env
+    build_folder = build_folder_in(config.build_dir)
     if config.jail is not None:
         from kernel_runner.cli.jailed import jailed  # late: most runners have none
 
         words = (config.jail, config.language, config.work_dir, scratch, env)
-        env = jailed(launcher, *words, tell=logging.getLogger(JAIL).warning)
+        # in the work directory programs may write anyway
+        other = [build_folder] if config.build_dir != config.work_dir else []
+        env = jailed(launcher, *words, *other, tell=logging.getLogger(JAIL).warning)
     host = Host(
         launcher,
-        Workspace(config.work_dir),
+        Workspace(config.work_dir, build_folder),
         scratch,
         env,
         config.runtime_path,

@@ -225,7 +225,7 @@ class Driver:
     def _send_interrupt(self) -> None:
         self._program.spawned.signal(signal.SIGINT, "group")
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         if self._done is None or self._done.done():
             return  # it ended by itself just before that was seen
         self.interrupt(force=False)

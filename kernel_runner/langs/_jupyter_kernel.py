@@ -212,7 +212,7 @@ class JupyterKernel:
         else:
             self._program.spawned.signal(signal.SIGINT, "group")
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         assert self._program is not None, "it has started"
         self.interrupt(force=False)
         program = self._program
