@@ -70,7 +70,7 @@ class Patience:
     def interrupt(self, *, force: bool) -> None:
         self._waiting.cancel()
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         self._waiting.cancel()
 
 
