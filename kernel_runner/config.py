@@ -21,6 +21,8 @@ from kernel_runner.telemetry import Telemetry
 ENV_PREFIX: Final = "KERNEL_RUNNER_"
 HIDDEN: Final = (ENV_PREFIX, *telemetry.OTEL_KEYS)
 """The beginnings of variables that are not for programs."""
+MEDIA_VARIABLE: Final = ENV_PREFIX + "MEDIA"
+"""Where a program finds the path of the socket in which it shows its pictures."""
 MAX_QUEUE_LENGTH: Final = 16_384
 MAX_PENDING_BYTES: Final = 8 << 20
 SOCKET_NAME_BYTES: Final = 32
@@ -71,6 +73,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cgroup: str | None = None
     """The cgroup v2 below which limited programs get theirs; None: they are only watched."""
 
+    jail: str | None = None
+    """The policy of the jail that programs are put into; None: there is no jail."""
+
     telemetry: Telemetry = Telemetry()
 
 
@@ -97,6 +102,7 @@ class Options(telemetry.Options, frozen=True, forbid_unknown_fields=True):
     max_limits: Written | None = None
     cgroup: str | None = None
     query_shell: str | None = None
+    jail: str | None = None
 
 
 NAMES: Final[Mapping[str, str]] = {
@@ -255,6 +261,7 @@ def _build(
         max_limits=max_limits,
         cgroup=_cgroup(options.cgroup, problems),
         query_shell=options.query_shell,
+        jail=None if options.jail == addresses.NO_ADDRESS else options.jail,
         telemetry=telemetry.read(options, environment, problems, plaintext=options.plaintext),
         env={key: value for key, value in environment.items() if not key.startswith(HIDDEN)},
         **sizes,

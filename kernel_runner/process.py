@@ -200,11 +200,13 @@ class Program:
         budget: Budget | None = None,
         on_stopped: Callable[[int], None] = lambda _: None,
         on_limit: Callable[[str], None] = lambda _: None,
+        on_killed: Callable[[str], None] = lambda _: None,
     ) -> "Program":
         """Start `argv` on these streams; on failure they are closed.
 
         Args:
             budget: what it may use; None: it is not measured.
+            on_killed: called with the reason when its jail ends it.
 
         Raises:
             LaunchError: it could not be started.
@@ -219,6 +221,7 @@ class Program:
                 budget=budget,
                 on_stopped=on_stopped,
                 on_limit=on_limit,
+                on_killed=on_killed,
             )
         except BaseException:
             program_streams.close()

@@ -287,6 +287,11 @@ class Task:
             self.message = self.message or sentence(name, getattr(self.limits, name))
             self.reach(lambda activity: activity.stop_for_limit(name))
 
+    def violate(self, sentence: str) -> None:
+        """What it did was not allowed, and its jail ends it."""
+        if self.end_reason is None and not self._has_ended:
+            self.end_reason, self.message = "jail-violation", sentence
+
     def note_limit(self, name: str) -> None:
         """It went beyond this limit, and goes on."""
         if name not in self.limits_hit:

@@ -31,6 +31,7 @@ EXAMPLES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "spool-dir": ("spool_dir", ("{}/a", "{}/b", "{}/c")),
     "limits": ("limits", ("wall=1", "wall=2", "wall=3")),
     "max-limits": ("max_limits", ("memory=1K", "memory=2K", "memory=3K")),
+    "jail": ("jail", ("auto", "python", "default")),
     "cgroup": ("cgroup", ("{}/a", "{}/b", "{}/c")),
 }
 UNLIKE_TEXT = {"bind", "plaintext", "limits", "max-limits", "cgroup"}

@@ -29,6 +29,7 @@ from kernel_runner.messages.options import StandardStream, Terminal
 if TYPE_CHECKING:
     from kernel_runner.cli.media import TerminalKind
 
+OF_FILES: Final = ' {"rule": "files.'
 CTRL_C: Final = b"\x03"
 TWICE_SECONDS: Final = 1.0
 """A second Ctrl-C within this time ends the program."""
@@ -66,6 +67,7 @@ class Foreground:
         self._feeding: asyncio.Task[None] | None = None
         self._interrupted_at = -TWICE_SECONDS
         self._ended_by: signal.Signals | None = None
+        self._refused: list[str] = []
         self._has_stopped_it = self._is_running = False
         self.failure: str | None = None
         """Why our own output is not complete."""
@@ -139,13 +141,23 @@ class Foreground:
             case events.Media():
                 await self._show(event)
             case events.Log(level="warning" | "error" | "critical"):
-                self.tell(event.text)
+                self._tell_log(event)
             case events.Stopped():
                 await self.flush()
                 self._follow_stop()
             case events.Finished():
                 self._is_running = False
                 await self.flush()
+                for sentence in self._refused if event.exit_code else ():
+                    self.tell(sentence)
+                self._refused.clear()
+
+    def _tell_log(self, event: events.Log) -> None:
+        if event.logger == events.JAIL and OF_FILES in event.text:
+            # many try to write and do without: it matters where the program failed
+            self._refused.append(event.sentence)
+        else:
+            self.tell(event.sentence)
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""

@@ -43,6 +43,8 @@ class Program(msgspec.Struct, frozen=True):
     args: tuple[str, ...]
     limits: Limits
     runtime_path: Path | None
+    jail: str | None = None
+    """The policy of the jail that it is put into where it runs here."""
 
 
 def hidden_name(program: Program) -> str:

@@ -36,6 +36,9 @@ examples:
 """
 STANDARD_INPUT: Final = "-"
 NOTEBOOK: Final = ".ipynb"
+JAIL: Final = "run"
+"""The policy for programs of the person who runs them."""
+JAIL_MACHINES: Final = ("x86_64", "aarch64")
 LIMITS: Final = (
     ("wall", "SECONDS", "end the program after this long"),
     ("cpu", "SECONDS", "end it when it has used so much processor time"),
@@ -72,6 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--connect", metavar="ADDRESS", help="send it to the runner there, and run it in its folder"
     )
     add_key(parser)
+    jail = parser.add_argument_group("the jail, which is around what runs here")
+    jail.add_argument(
+        "--jail", metavar="POLICY", help="not run, but this policy; auto: the language's"
+    )
+    jail.add_argument("--no-jail", action="store_true", help="let it do what you may do")
     notebooks = parser.add_argument_group("notebooks (.ipynb); limits are those of each cell")
     notebooks.add_argument("--in-place", action="store_true", help="write the outputs back into it")
     notebooks.add_argument(
@@ -95,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     if _is_notebook(options):
         from kernel_runner.cli.run_notebook import run_notebook
 
-        return run_notebook(options, _limits_of(options))
+        return run_notebook(options, _limits_of(options), _jail_of(options))
     language = _language(options)
     if options.connect is None:
         _check_tool(language, options.runtime_path)
@@ -142,6 +150,7 @@ def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Prog
         args=tuple(options.rest),
         limits=_limits_of(options),
         runtime_path=options.runtime_path,
+        jail=_jail_of(options) if options.connect is None else None,
     )
 
 
@@ -150,6 +159,10 @@ def _check_sources(options: argparse.Namespace) -> None:
     files = options.files
     if options.connect is not None and (options.watch or options.runtime_path):
         raise UsageError("--watch and --runtime-path are for programs that run here")
+    if options.jail and options.no_jail:
+        raise UsageError("--jail and --no-jail: give one of them")
+    if options.connect is not None and (options.jail or options.no_jail):
+        raise UsageError("--jail and --no-jail are for programs that run here")
     if options.connect is None and options.key is not None:
         raise UsageError("--key is for a runner that is there, with --connect")
     if options.watch and options.detach:
@@ -175,6 +188,17 @@ def _check_sources(options: argparse.Namespace) -> None:
         ):
             is_source = name == files[0] or Path(name).exists()
             raise UsageError(f"{name}: {problem}" + ("" if is_source else f"; {FOR_PROGRAM}"))
+
+
+def _jail_of(options: argparse.Namespace) -> str | None:
+    if options.no_jail or options.jail:
+        return options.jail or None
+    if (here := os.uname().machine) not in JAIL_MACHINES:
+        print(
+            f"kernel-runner: there is no jail for {here}: the program runs in none", file=sys.stderr
+        )
+        return None
+    return JAIL
 
 
 def _is_notebook(options: argparse.Namespace) -> bool:

@@ -127,6 +127,8 @@ def _start_runner(program: Program, folder: Path) -> "subprocess.Popen[bytes]":
     words = [sys.executable, "-m", "kernel_runner", program.language.name, "--until-fetched"]
     words += ["--in=none", "--out=none", f"--session=ipc://{folder}/{detached.SOCKET}"]
     words += [f"--work-dir={Path.cwd()}", f"--build-dir={folder}"]
+    if program.jail is not None:
+        words.append(f"--jail={program.jail}")
     if program.runtime_path is not None:
         words.append(f"--runtime-path={program.runtime_path}")
     with Path(folder, "log").open("wb") as log:

@@ -46,6 +46,7 @@ async def _run(program: Program, launcher: Launcher, *, is_last: bool = False) -
             work_dir=Path.cwd(),
             own_streams=streams_for_itself(terminal),
             runtime_path=program.runtime_path,
+            jail=program.jail,
         ) as kernel:
             foreground = Foreground(kernel, terminal, feeds_stdin=False)
             with foreground.attached(is_last=is_last):
