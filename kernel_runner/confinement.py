@@ -75,7 +75,7 @@ class Confinement:
         self.warning = shown if lacks else ""
         """What this kernel cannot do of it; empty where it does all."""
         for folder in private:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         real = os.path.realpath(work_dir)
         self._variables = {
             # nobody may write to the system, whoever's current folder that is
