@@ -23,6 +23,17 @@ from tests.wire import FAILURE_SECONDS
 LINES: Final = 1_000_000
 """Of 11 bytes each."""
 GATE: Final = "until [ -e go ]; do sleep 0.02; done"
+ASK_AND_DIE: Final = """
+import asyncio, os, signal, sys
+from kernel_runner.client import connect
+
+async def main():
+    async with connect(sys.argv[1]) as kernel:
+        await anext(kernel.query("echo left"))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
 MUCH: Final = f"seq -f %010.0f {LINES}; exit 7"
 
 
@@ -352,6 +363,20 @@ async def test_a_runner_that_is_never_asked_ends(person: Person) -> None:
     )
     async with asyncio.timeout(FAILURE_SECONDS):
         assert await process.wait() == 0
+
+
+async def test_what_a_killed_client_has_left_keeps_no_runner_that_nobody_finds(
+    person: Person,
+) -> None:
+    name = person.detach(f"echo begin; {GATE}")
+    socket = Path(person.mark, "kernel-runner", "detached", name, "session")
+    client = [sys.executable, "-c", ASK_AND_DIE, f"ipc://{socket}"]
+    assert subprocess.run(client, env=person.env).returncode == -signal.SIGKILL
+    (person.folder / "go").touch()
+    done = person.run("attach", name)
+
+    assert (done.returncode, done.stdout) == (0, "begin\n")
+    await person.assert_nothing_left()
 
 
 # At a runner that is there ---------------------------------------------------------------------
