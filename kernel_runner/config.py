@@ -21,6 +21,8 @@ from kernel_runner.telemetry import Telemetry
 ENV_PREFIX: Final = "KERNEL_RUNNER_"
 HIDDEN: Final = (ENV_PREFIX, *telemetry.OTEL_KEYS)
 """The beginnings of variables that are not for programs."""
+MEDIA_VARIABLE: Final = ENV_PREFIX + "MEDIA"
+"""Where a program finds the path of the socket in which it shows its pictures."""
 MAX_QUEUE_LENGTH: Final = 16_384
 MAX_PENDING_BYTES: Final = 8 << 20
 SOCKET_NAME_BYTES: Final = 32
@@ -40,6 +42,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     address_file: Path | None
     work_dir: Path
+    build_dir: Path
+    """Where the hidden folder of built programs is."""
+
     runtime_path: Path | None
     debug: bool
     env: Mapping[str, str]
@@ -68,6 +73,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cgroup: str | None = None
     """The cgroup v2 below which limited programs get theirs; None: they are only watched."""
 
+    jail: str | None = None
+    """The policy of the jail that programs are put into; None: there is no jail."""
+
     telemetry: Telemetry = Telemetry()
 
 
@@ -82,6 +90,7 @@ class Options(telemetry.Options, frozen=True, forbid_unknown_fields=True):
     bind: str | None = None
     plaintext: bool | None = None
     work_dir: str | None = None
+    build_dir: str | None = None
     runtime_path: str | None = None
     address_file: str | None = None
     max_queue_length: int | None = None
@@ -93,6 +102,7 @@ class Options(telemetry.Options, frozen=True, forbid_unknown_fields=True):
     max_limits: Written | None = None
     cgroup: str | None = None
     query_shell: str | None = None
+    jail: str | None = None
 
 
 NAMES: Final[Mapping[str, str]] = {
@@ -206,6 +216,9 @@ def _build(
     work_dir = Path(os.path.realpath(_absolute("work-dir", options.work_dir or ".", problems)))
     if not work_dir.is_dir():
         problems.append(f"work-dir: {work_dir} is not a folder")
+    build_dir = _absolute("build-dir", options.build_dir or str(work_dir), problems)
+    if options.build_dir and not (build_dir.is_dir() and os.access(build_dir, os.W_OK)):
+        problems.append(f"build-dir: {build_dir} is not a folder that can be written to")
     runtime_path = address_file = spool_dir = None
     if options.runtime_path:
         runtime_path = _absolute("runtime-path", options.runtime_path, problems)
@@ -240,6 +253,7 @@ def _build(
         session_keys=_keys(options, work_dir, problems),
         address_file=address_file,
         work_dir=work_dir,
+        build_dir=build_dir,
         runtime_path=runtime_path,
         spool_dir=spool_dir,
         debug=bool(options.debug),
@@ -247,6 +261,7 @@ def _build(
         max_limits=max_limits,
         cgroup=_cgroup(options.cgroup, problems),
         query_shell=options.query_shell,
+        jail=None if options.jail == addresses.NO_ADDRESS else options.jail,
         telemetry=telemetry.read(options, environment, problems, plaintext=options.plaintext),
         env={key: value for key, value in environment.items() if not key.startswith(HIDDEN)},
         **sizes,

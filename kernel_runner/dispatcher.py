@@ -16,6 +16,7 @@ from kernel_runner.errands import Errands
 from kernel_runner.errors import (
     NEVER_RAN,
     SEE_THE_LOG,
+    Ambiguous,
     KernelRunnerError,
     NoProgram,
     NoPrompt,
@@ -167,9 +168,17 @@ class Dispatcher:
         return target is None or (running is not None and self._find(request, target) is running)
 
     def _find(self, request: Request, target: str) -> Task | None:
-        """The task that a request means: of its own session, without one of any."""
+        """The task that a request means: of its own session, else the only one of that id.
+
+        Raises:
+            Ambiguous: other sessions have several.
+        """
         session = self._outbox.session_of(request.peer)
-        return self._queue.find(target, session.name if session is not None else None)
+        own = self._queue.find(target, session.name) if session is not None else None
+        found = [own] if own is not None else self._queue.all_of(target)
+        if len(found) > 1:
+            raise Ambiguous(f"{len(found)} sessions have a request {target!r}")
+        return found[0] if found else None
 
     def _interrupt(self, task: Task, reason: Reason, *, force: bool) -> None:
         task.end_reason = task.end_reason or reason

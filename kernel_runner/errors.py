@@ -239,6 +239,13 @@ class NoProgram(NotNow):
     hint = "it is for a program that runs: queue tells which request does"
 
 
+class Ambiguous(NotNow):
+    """Several sessions have a request of that id, and none of them is the client's."""
+
+    code = "ambiguous"
+    hint = "whoever takes one of these sessions over can name its request"
+
+
 class NoTerminal(NotNow):
     """The program has no terminal that could have a size."""
 

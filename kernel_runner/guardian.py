@@ -1,6 +1,6 @@
 """Requests of the runner come in; programs start, and nothing of them is left at the end.
 
-Three kinds of processes:
+Four kinds of processes:
 
 * The **guardian** forks the runner (`main`), has a keeper for each program the runner asks for
   (`keepers.py`), passes SIGTERM, SIGINT, SIGHUP and SIGQUIT on to the runner, waits for it, kills
@@ -9,6 +9,8 @@ Three kinds of processes:
   gets SIGTERM.
 * A **keeper** (`keeper.py`) starts one program at a time, reports its end and sweeps its process
   tree.  When nothing of it is left, the keeper is free for another.
+* The **warden** (`warden_post.py`) answers for all programs that are in a jail; there is none where
+  no jail was asked for.
 * The **program** leads a process group, and a session where it has no terminal; with one, its
   keeper does, so that the kernel does not hang up on what the program leaves behind.
 
@@ -26,6 +28,9 @@ Runner to guardian, on the control socket:
     with SCM_RIGHTS `[keeper_socket, payload_memfd, *fds]`; `n_fds` counts all of them.  The
     memfd holds `marshal.dumps(spec)`; see `program_start.Spec`.  The answer comes on the keeper's
     socket.
+`("jail", policy)`
+    from now on each spawn has a jail in its `Spec`, and one descriptor more, the last one: what
+    the jail refuses is written there, as JSON lines.
 `("remove", path)`
     removes this file or folder, with all that is in it, when the runner has ended, however.
 `("forget", path)`
@@ -39,7 +44,9 @@ Keeper to runner, on the keeper's socket:
     the program was executed.
 `("failed", errno, what)`
     it was not: `what` is the program or folder that could not be used, or `"fork"`, `"terminal"`,
-    `"descriptors"`, `"signals"`, `"limits"`.  The last message.
+    `"descriptors"`, `"signals"`, `"limits"`, `"jail"`.  The last message.
+`("refused", sentence)`
+    the jail that it is to be in cannot be made.  The last message.
 `("stopped", number)`
     this signal stopped the first process, as Ctrl-Z does; SIGCONT lets it go on.
 `("exited", wait_status, background)`
@@ -93,6 +100,7 @@ import time
 from kernel_runner import process_tree
 from kernel_runner.keeper import MAX_DESCRIPTORS
 from kernel_runner.keepers import EVERY_SIGNAL, Keepers, flush, flush_and_leave
+from kernel_runner.warden_post import WardenPost
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
@@ -199,6 +207,7 @@ class _Guardian:
         self._is_listening = True
         self._wake_fd, self._wake_write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
+        self._warden = WardenPost(self._poll)
 
     def serve(self) -> int:
         process_tree.become_subreaper()
@@ -212,6 +221,7 @@ class _Guardian:
             pass  # a runner that died may have registered a path a moment before
         self._stop_listening()
         self._keepers.let_go()
+        self._warden.let_go()
         self._sweep_everything()
         remove_paths(self._to_remove)
         os.close(self._wake_fd)
@@ -236,6 +246,7 @@ class _Guardian:
             self._pass_signals_on()
             self._reap()
         self._keepers.hear(ready.keys())
+        self._warden.hear(ready.keys())
         if self._control.fileno() in ready:
             self._obey()
         if self._has_strays:
@@ -267,10 +278,12 @@ class _Guardian:
             elif pid in self._keepers.pids:
                 self._keepers.pids.remove(pid)
                 self._has_strays |= status != 0
+            else:
+                self._warden.bury(pid)
 
     def _strike_strays(self) -> None:
         """Kill what a dead keeper has left behind."""
-        spared = {*self._keepers.pids, self._runner_pid or 0}
+        spared = {*self._keepers.pids, self._runner_pid or 0, self._warden.pid or 0}
         self._has_strays = bool(process_tree.strike(os.getpid(), spared))
 
     def _obey(self) -> bool:
@@ -299,6 +312,8 @@ class _Guardian:
         match marshal.loads(message):
             case ("spawn", n_fds) if n_fds == len(fds) and self._exit_code is None:
                 self._spawn(message, fds)
+            case ("jail", policy):
+                self._warden.prepare(policy)
             case ("remove", path):
                 self._to_remove[path] = None
             case ("forget", path):
@@ -314,7 +329,8 @@ class _Guardian:
 
     def _spawn(self, message: bytes, fds: list[int]) -> None:
         try:
-            self._keepers.order(message, fds)
+            way = self._warden.way()
+            self._keepers.order(message, fds if way is None else [*fds, way])
         except OSError as error:
             message = marshal.dumps(("failed", error.errno or errno.EAGAIN, "fork"))
             with socket.socket(fileno=os.dup(fds[0])) as runner:

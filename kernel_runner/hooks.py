@@ -93,7 +93,8 @@ class Hooks:
         try:
             await task.room()
             task.check_interrupted()  # it may be here only to be answered in its turn
-            exit_code = await self._call(task)
+            with task.in_hook():
+                exit_code = await self._call(task)
             if not isinstance(exit_code, int):
                 raise TypeError(f"a hook returned {exit_code!r} instead of an exit code")
             return self._finish(task, exit_code, "completed", None)

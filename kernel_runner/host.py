@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from kernel_runner.launcher import Launcher
 from kernel_runner.workspace import Workspace
+
+PROGRAMS: Final = "tmp"
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -30,3 +33,10 @@ class Host(msgspec.Struct, frozen=True):
     batch_only: bool = False
     query_shell: str | None = None
     own_streams: Mapping[int, int] = {}
+
+    @property
+    def folder_of_programs(self) -> Path:
+        """A folder of the scratch folder that programs may write to; now it is there."""
+        folder = self.scratch / PROGRAMS
+        folder.mkdir(exist_ok=True)
+        return folder

@@ -19,6 +19,7 @@ import time
 
 from kernel_runner import process_tree
 from kernel_runner.cgroup import Cgroup
+from kernel_runner.confined import Confined
 from kernel_runner.meter import Meter, go_before_others
 from kernel_runner.program_start import start
 from kernel_runner.soft_limits import SoftLimits
@@ -111,6 +112,25 @@ def _input_of(spec: Spec, fds: Sequence[int]) -> Input | None:
     return Input.of_descriptor(fds[spec["targets"].index(0)])
 
 
+def _start(
+    spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int], entrance_fd: int | None
+) -> int | Farewell:
+    """The pid of the program, or what is told when there is none."""
+    if spec["jail"] is None:
+        started = start(spec, fds, ignored_signals, entrance_fd)
+    else:
+        from kernel_runner.jail.errors import JailError  # late: most programs are in none
+
+        *fds, records_fd, warden_fd = fds
+        try:
+            confined = Confined(spec["jail"], records_fd, warden_fd)
+        except JailError as error:
+            return "refused", str(error)
+        started = start(spec, fds, ignored_signals, entrance_fd, confined)
+        confined.close()
+    return started if isinstance(started, int) else ("failed", *started)
+
+
 class _Keeper:
     def __init__(self, runner: socket.socket, wake_fd: int) -> None:
         self._runner = runner
@@ -138,13 +158,10 @@ class _Keeper:
         self._input = _input_of(spec, fds[1:])
         self._floor_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         entrance_fd = self._make_cgroup(spec)
-        started = start(spec, fds[1:], ignored_signals, entrance_fd)
+        started = _start(spec, fds[1:], ignored_signals, entrance_fd)
         for fd in [*fds, *([entrance_fd] if entrance_fd is not None else [])]:
             os.close(fd)
-        if isinstance(started, int):
-            farewell = self._keep(started, spec["limits"])
-        else:
-            farewell = ("failed", *started)
+        farewell = self._keep(started, spec["limits"]) if isinstance(started, int) else started
         if self._cgroup is not None:
             self._cgroup.remove()
         if spec["terminal"] is not None:

@@ -16,7 +16,7 @@ from kernel_runner.keeper import serve_orders
 
 TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import Final, NoReturn
 
 EVERY_SIGNAL: Final = signal.valid_signals()
@@ -70,20 +70,7 @@ class Keepers:
         keeper.close()
 
     def _fork(self) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # The keeper starts with all signals blocked, so none reaches the handlers and the wake
-        # pipe that it has in common with us.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                _become_keeper(theirs, self._ignored_signals)
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        pid, ours = fork_server(lambda orders: serve_orders(orders, self._ignored_signals))
         self.pids.add(pid)
         self._sockets[ours.fileno()] = ours
         self._poll.register(ours, select.POLLIN)
@@ -99,13 +86,32 @@ def _hand_over(keeper: socket.socket, message: bytes, fds: Sequence[int]) -> boo
     return True
 
 
-def _become_keeper(orders: socket.socket, ignored_signals: Sequence[int]) -> NoReturn:
+def fork_server(serve: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
+    """A child that serves the other end of this socket, and ends when it has; raises `OSError`."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # It starts with all signals blocked, so none reaches the handlers and the wake pipe that it
+    # has in common with us.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become_server(theirs, serve)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid, ours
+
+
+def _become_server(orders: socket.socket, serve: Callable[[socket.socket], None]) -> NoReturn:
     code = 1
     try:
         # others wait for the end of what is open here
         os.closerange(3, orders.fileno())
         os.closerange(orders.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-        serve_orders(orders, ignored_signals)
+        serve(orders)
         code = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())

@@ -22,6 +22,7 @@ from kernel_runner import cgroup, guardian
 from kernel_runner.errors import LaunchError
 
 if TYPE_CHECKING:
+    from kernel_runner.confinement import Confinement, Refusals
     from kernel_runner.program_start import Spec
 
 Argv: TypeAlias = Sequence[str | Path]
@@ -73,6 +74,7 @@ class Spawned:
         what: str,
         on_stopped: Callable[[int], None],
         on_limit: Callable[[str], None],
+        on_killed: Callable[[str], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._keeper = keeper
@@ -82,11 +84,34 @@ class Spawned:
         self._watches: list[asyncio.Future[Used]] = []
         self.on_limit = on_limit
         """Called with each limit that it goes beyond."""
+        self._on_killed = on_killed
+        self._refusals: Refusals | None = None
+        self._end: TreeEnd | None = None
         self.pid = 0
         self.started: asyncio.Future[None] = self._loop.create_future()
         self.exited: asyncio.Future[Exit] = self._loop.create_future()
         self.ended: asyncio.Future[TreeEnd] = self._loop.create_future()
         self._loop.add_reader(keeper, self._receive)
+
+    def hear_jail(self, refusals: "Refusals") -> None:
+        """Its end waits for what these still have to tell."""
+        self._refusals = refusals
+
+    def read_refusals(self) -> None:
+        """Tell what its jail has refused it until now."""
+        if self._refusals is not None:
+            self._refusals.read()
+
+    def kill_for_violation(self, sentence: str) -> None:
+        """Its jail says that it has to end."""
+        self._on_killed(sentence)
+        self.sweep()
+
+    def jail_is_empty(self) -> None:
+        """No process of it is left in its jail."""
+        self._refusals = None
+        if self._end is not None and not self.ended.done():
+            self.ended.set_result(self._end)
 
     async def until_started(self) -> None:
         """Return when it runs; raises `LaunchError`.  Cancelling it ends the program."""
@@ -107,7 +132,7 @@ class Spawned:
 
     async def look(self) -> Waiting:
         """Whether a process of the program waits for its standard input just now."""
-        if self.ended.done():
+        if self._end is not None:
             return None
         answer: asyncio.Future[Waiting] = self._loop.create_future()
         self._looks.append(answer)
@@ -125,8 +150,8 @@ class Spawned:
     def _ask_meter(self, message: Message) -> asyncio.Future[Used]:
         answer: asyncio.Future[Used] = self._loop.create_future()
         self._watches.append(answer)
-        if self.ended.done():
-            self._answer_watch(*_used_at_last(self.ended.result()))
+        if self._end is not None:
+            self._answer_watch(*_used_at_last(self._end))
         else:
             self._tell(message)
         return answer
@@ -159,6 +184,8 @@ class Spawned:
                 exit_code = 127 if number == errno.ENOENT else 126
                 error = LaunchError(what or self._what, os.strerror(number), exit_code)
                 self.started.set_exception(error)
+            case ("refused", str(sentence)):
+                self.started.set_exception(LaunchError(self._what, sentence, 126))
             case ("stopped", int(number)):
                 self._on_stopped(number)
             case ("exited", int(status), bool(background)):
@@ -173,7 +200,16 @@ class Spawned:
                 self._answer_watch(cpu_seconds, peak_bytes)
             case ("ended", names, cpu_seconds, max_rss_bytes, refused):
                 end = TreeEnd(tuple(names), cpu_seconds, max_rss_bytes, tuple(refused))
-                self.ended.set_result(end)
+                self._finish(end)
+
+    def _finish(self, end: TreeEnd) -> None:
+        """Nothing of it is left; its jail may have something to say."""
+        self._end = self._end or end
+        self.read_refusals()
+        if self._refusals is not None:
+            self._refusals.close_soon()
+        elif not self.ended.done():
+            self.ended.set_result(self._end)
 
     def _lost(self) -> None:
         """The keeper has gone; if it did not say farewell, it was killed, and its tree with it."""
@@ -184,11 +220,11 @@ class Spawned:
         if not self.exited.done():
             self.exited.set_result(Exit(128 + signal.SIGKILL, signal.SIGKILL, background=False))
         if not self.ended.done():
-            self.ended.set_result(TreeEnd())
+            self._finish(TreeEnd())
         while self._looks:
             self._answer_look(None)
         while self._watches:
-            self._answer_watch(*_used_at_last(self.ended.result()))
+            self._answer_watch(*_used_at_last(self._end or TreeEnd()))
 
     def _answer_watch(self, cpu_seconds: float, peak_bytes: int) -> None:
         if not (watch := self._watches.pop(0)).done():
@@ -217,6 +253,7 @@ class Launcher:
 
     def __init__(self, control: socket.socket, cgroup: str | None = None) -> None:
         self._control = control
+        self._confinement: Confinement | None = None
         self._cgroup = cgroup
         self._cgroup_parent: str | None = None
         self._to_remove: list[Path] = []
@@ -233,6 +270,7 @@ class Launcher:
         budget: Budget | None = None,
         on_stopped: Callable[[int], None] = lambda _: None,
         on_limit: Callable[[str], None] = lambda _: None,
+        on_killed: Callable[[str], None] = lambda _: None,
     ) -> Spawned:
         """Start a program in a session of its own.
 
@@ -243,6 +281,7 @@ class Launcher:
             budget: what it may use; None: it is not measured before `Spawned.watch`.
             on_stopped: called with each signal that stops it, as Ctrl-Z does.
             on_limit: called with each limit that it goes beyond.
+            on_killed: called with the reason when its jail ends it.
 
         Raises:
             LaunchError: not found, not executable, no such directory, no memory.
@@ -257,15 +296,41 @@ class Launcher:
             "rlimits": dict(budget.rlimits) if budget is not None else {},
             "limits": dict(budget.watched) if budget is not None else None,
             "cgroup": self._cgroup_of_programs() if budget and budget.watched else None,
+            "jail": None,
         }
+        if self._confinement is not None:
+            theirs = [fd for _, fd in descriptors]
+            spec["jail"] = self._confinement.place(words[0], env, cwd, theirs)
         ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with keepers, _payload(spec) as payload:
             ours.setblocking(False)
-            spawned = Spawned(ours, words[0], on_stopped, on_limit)
+            spawned = Spawned(ours, words[0], on_stopped, on_limit, on_killed)
             fds = [keepers.fileno(), payload, *(fd for _, fd in descriptors)]
-            await self._send(marshal.dumps(("spawn", len(fds))), fds)
+            with self._refusals_of(spawned) as records:
+                fds += records
+                await self._send(marshal.dumps(("spawn", len(fds))), fds)
         await spawned.until_started()
         return spawned
+
+    def confine(self, confinement: "Confinement") -> None:
+        """Put every program that starts from now on into this jail."""
+        self._confinement = confinement
+        self._control.send(marshal.dumps(("jail", confinement.policy)))
+
+    @contextmanager
+    def _refusals_of(self, spawned: Spawned) -> Iterator[list[int]]:
+        """Where its jail is to write what it refuses, while the block is open; nothing without."""
+        if self._confinement is None:
+            yield []
+            return
+        from kernel_runner.confinement import Refusals
+
+        refusals = Refusals(spawned.kill_for_violation, spawned.jail_is_empty)
+        spawned.hear_jail(refusals)
+        try:
+            yield [refusals.write_fd]
+        finally:
+            os.close(refusals.write_fd)
 
     def _cgroup_of_programs(self) -> str | None:
         """That of ours which holds theirs; made when it is needed first."""

@@ -31,6 +31,8 @@ REASONS: Final[Mapping[str, Reason]] = {
     "processes": "process-limit",
 }
 """The reason of a task that a limit has ended."""
+KILLED_FOR: Final = ("memory_bytes", "processes")
+"""Beyond these a program is given no time to say farewell: it could take more."""
 SENTENCES: Final[Mapping[str, str]] = {
     "wall_s": "it ran longer than {}",
     "cpu_s": "it used more than {} of processor time",

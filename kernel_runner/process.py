@@ -13,6 +13,7 @@ import msgspec
 from kernel_runner import streams, terminal
 from kernel_runner.errors import NoTerminal
 from kernel_runner.launcher import Argv, Budget, Exit, Launcher, Spawned, TreeEnd
+from kernel_runner.limit_words import KILLED_FOR
 from kernel_runner.messages.events import StreamName
 from kernel_runner.messages.options import Terminal
 from kernel_runner.supervision import watched
@@ -199,11 +200,13 @@ class Program:
         budget: Budget | None = None,
         on_stopped: Callable[[int], None] = lambda _: None,
         on_limit: Callable[[str], None] = lambda _: None,
+        on_killed: Callable[[str], None] = lambda _: None,
     ) -> "Program":
         """Start `argv` on these streams; on failure they are closed.
 
         Args:
             budget: what it may use; None: it is not measured.
+            on_killed: called with the reason when its jail ends it.
 
         Raises:
             LaunchError: it could not be started.
@@ -218,6 +221,7 @@ class Program:
                 budget=budget,
                 on_stopped=on_stopped,
                 on_limit=on_limit,
+                on_killed=on_killed,
             )
         except BaseException:
             program_streams.close()
@@ -292,11 +296,11 @@ class Program:
         self._climb, self._rungs_left = None, []
         return True
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         if self.exit is not None:
             self.spawned.sweep()  # of what it has left
         else:
-            self._start_climbing((signal.SIGTERM,))
+            self._start_climbing(() if name in KILLED_FOR else (signal.SIGTERM,))
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to its process group."""

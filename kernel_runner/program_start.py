@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final, NoReturn, TypedDict
 
+    from kernel_runner.confined import Confined, Place
+
     class Spec(TypedDict):
         """What the payload of a spawn holds."""
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         rlimits: dict[int, int]  # soft and hard at once, at most what is allowed now
         limits: dict[str, float] | None  # see `meter.Meter`; None: not watched until asked for
         cgroup: str | None  # the folder in which it gets one of its own
+        jail: Place | None
 
 
 MESSAGE_BYTES: Final = 65_536
@@ -36,7 +39,11 @@ MAX_NAME: Final = 4096
 
 
 def start(
-    spec: Spec, fds: Sequence[int], ignored_signals: Sequence[int], entrance_fd: int | None
+    spec: Spec,
+    fds: Sequence[int],
+    ignored_signals: Sequence[int],
+    entrance_fd: int | None,
+    confined: Confined | None = None,
 ) -> int | tuple[int, str]:
     """Returns the pid of the program, or the error number and what it could not use.
 
@@ -55,7 +62,7 @@ def start(
     except OSError as error:
         return error.errno or errno.EAGAIN, what
     if program == 0:
-        _become_program(spec, fds, ignored_signals, keeper, failure_write_fd, entrance_fd)
+        _become_program(spec, fds, ignored_signals, keeper, failure_write_fd, entrance_fd, confined)
     os.close(failure_write_fd)
     failure = os.read(failure_fd, MESSAGE_BYTES)
     os.close(failure_fd)
@@ -73,6 +80,7 @@ def _become_program(
     keeper: int,
     failure_fd: int,
     entrance_fd: int | None,
+    confined: Confined | None,
 ) -> NoReturn:
     """Between fork and exec; errors are written to `failure_fd`, which closes at exec."""
     what = "limits"
@@ -80,7 +88,8 @@ def _become_program(
         if entrance_fd is not None:
             os.write(entrance_fd, b"0")
         what = "descriptors"
-        failure_fd = _place_descriptors(fds, spec["targets"], failure_fd)
+        kept = [failure_fd, *(confined.descriptors if confined is not None else ())]
+        failure_fd, *of_jail = _place_descriptors(fds, spec["targets"], kept)
         what = "terminal"
         if spec["terminal"] is not None:
             os.setpgid(0, 0)
@@ -95,6 +104,9 @@ def _become_program(
             # a file that is too large is an error of the call, and not the end of the program
             if number != signal.SIGXFSZ or resource.RLIMIT_FSIZE not in spec["rlimits"]:
                 signal.signal(number, signal.SIG_DFL)
+        if confined is not None:
+            what = "jail"
+            confined.enter(*of_jail)
         what = "limits"
         _limit(spec["rlimits"])
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -109,8 +121,10 @@ def _become_program(
         os._exit(127)
 
 
-def _place_descriptors(fds: Sequence[int], targets: Sequence[int], failure_fd: int) -> int:
-    """Give each descriptor its number, close all others; returns the moved `failure_fd`."""
+def _place_descriptors(
+    fds: Sequence[int], targets: Sequence[int], until_exec: Sequence[int]
+) -> list[int]:
+    """Give each descriptor its number, close all others; returns those `until_exec`, moved."""
     wanted = dict(zip(targets, fds, strict=True))
     missing = {0, 1, 2} - wanted.keys()
     if missing:
@@ -119,14 +133,14 @@ def _place_descriptors(fds: Sequence[int], targets: Sequence[int], failure_fd: i
     # out of the way first, so that no source is overwritten before it is used
     above = max(wanted) + 1
     moved = {target: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for target, fd in wanted.items()}
-    failure_fd = fcntl.fcntl(failure_fd, fcntl.F_DUPFD_CLOEXEC, above)
+    until_exec = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in until_exec]
     for target, fd in moved.items():
         os.dup2(fd, target)
-    kept = sorted([*wanted, failure_fd])
+    kept = sorted([*wanted, *until_exec])
     for below, next_kept in itertools.pairwise(kept):
         os.closerange(below + 1, next_kept)
-    os.closerange(failure_fd + 1, os.sysconf("SC_OPEN_MAX"))
-    return failure_fd
+    os.closerange(kept[-1] + 1, os.sysconf("SC_OPEN_MAX"))
+    return until_exec
 
 
 def _limit(rlimits: dict[int, int]) -> None:

@@ -37,7 +37,7 @@ class Question:
         if not self.answer.done():
             self.answer.set_exception(Withdrawn("the question was interrupted"))
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         self.interrupt(force=True)
 
 

@@ -28,6 +28,9 @@ from kernel_runner.task_queue import TaskQueue
 FLUSH_SECONDS: Final = 1.0
 """What the last events get to leave, once everything else has ended."""
 
+SHUTDOWN_SECONDS: Final = 5.0
+"""What a language gets to let go of what it has."""
+
 SWEEP_SECONDS: Final = 300.0
 """How often sessions are looked for that nobody uses any more."""
 
@@ -145,7 +148,11 @@ class Server:
                 await self._queue.consume()
         finally:
             dispatcher.cancel_all()
-            await self._runner.shutdown()
+            try:
+                async with asyncio.timeout(SHUTDOWN_SECONDS):
+                    await self._runner.shutdown()
+            except TimeoutError as error:
+                raise RunnerBroken("the language does not shut down") from error
 
     async def _end_idle_sessions(self) -> None:
         while True:

@@ -15,12 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from kernel_runner.config import MEDIA_VARIABLE
 from kernel_runner.errors import MalformedBody
 from kernel_runner.messages import events
 from kernel_runner.task import Task
 
-VARIABLE: Final = "KERNEL_RUNNER_MEDIA"
-"""Where a program finds the path of the socket."""
 MAX_BODY_BYTES: Final = 64 << 20
 MAX_CONNECTIONS: Final = 8
 """Served at the same time; others wait in the kernel's queue."""
@@ -54,7 +53,7 @@ def listening(folder: Path, task: Task, drain: Callable[[], None]) -> Iterator[M
         yield {}
         return
     try:
-        yield {VARIABLE: listener.address}
+        yield {MEDIA_VARIABLE: listener.address}
     finally:
         listener.close()
 

@@ -1,10 +1,11 @@
 """One request from the queue to its finish: its events, its clock, how it ends."""
 
+import asyncio
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Protocol, assert_never
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, Protocol, assert_never
 
 from kernel_runner.errors import (
     NEVER_RAN,
@@ -29,6 +30,9 @@ from kernel_runner.messages.options import Limits, TaskOptions
 from kernel_runner.metrics import TaskEnd
 from kernel_runner.task_input import TaskInput
 
+HOOK_SECONDS: Final = 5.0
+"""What a hook of a language gets to end by itself, or to begin with what can be interrupted."""
+
 
 class Activity(Protocol):
     """What a task is busy with: a program, an interpreter, a question to the client."""
@@ -36,7 +40,7 @@ class Activity(Protocol):
     def interrupt(self, *, force: bool) -> None:
         """Do what Ctrl-C does; a second one, or `force`, does not stop at what keeps the state."""
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         """End it: it has used up what it may."""
 
 
@@ -48,6 +52,26 @@ class Controls(Protocol):
 
     def resize(self, rows: int, cols: int) -> None:
         """Give its terminal another size; raises `NoTerminal`."""
+
+
+class Patience:
+    """The activity of a task that waits for its client."""
+
+    def __init__(self, room: Coroutine[object, None, None]) -> None:
+        self._waiting = asyncio.ensure_future(room)
+
+    async def ended(self) -> None:
+        """Return when there is room, or waiting for it has no use."""
+        try:
+            await asyncio.wait({self._waiting})
+        finally:
+            self._waiting.cancel()
+
+    def interrupt(self, *, force: bool) -> None:
+        self._waiting.cancel()
+
+    def stop_for_limit(self, name: str) -> None:
+        self._waiting.cancel()
 
 
 class Interrupted(TaskError):
@@ -91,6 +115,8 @@ class Task:
         self.activity: Activity | None = None
         self.program: Controls | None = None
         self._missed: list[Callable[[Activity], None]] = []
+        self._hook: asyncio.Task[object] | None = None
+        self._is_given_up = False
         self._clock: WallClock | None = None
         self._input: TaskInput | None = None
         most = self.limits.output_bytes
@@ -148,13 +174,22 @@ class Task:
         await self.room()
 
     async def room(self) -> None:
-        """Return when the client has caught up; the clock stands still until then."""
-        if self.session.full:
-            resume = self.clock.pause()
-            try:
-                await self.session.room()
-            finally:
-                resume()
+        """Return when the client has caught up; the clock stands still until then.
+
+        Returns as well when the task is told to end while it is busy with nothing else.
+        """
+        if not self.session.full:
+            return
+        resume = self.clock.pause()
+        patience = Patience(self.session.room())
+        if is_all := self.activity is None:
+            self.begin(patience)
+        try:
+            await patience.ended()
+        finally:
+            if is_all:
+                self.activity = None
+            resume()
 
     def output(self, stream: events.StreamName, data: bytes) -> None:
         """Send a piece of output; whoever has more should look at `session.full` first."""
@@ -188,6 +223,31 @@ class Task:
             call(self.activity)
         else:
             self._missed.append(call)
+            asyncio.get_running_loop().call_later(HOOK_SECONDS, self._give_up)
+
+    @contextmanager
+    def in_hook(self) -> Iterator[None]:
+        """The language has the task inside the block; cancelled when it does not end with it.
+
+        Raises:
+            Interrupted: the language awaited something of its own and had to be cancelled.
+        """
+        self._hook = asyncio.current_task()
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._is_given_up or self._hook is None:
+                raise
+            self._hook.uncancel()
+            raise Interrupted(self.end_reason or "interrupted") from None
+        finally:
+            self._hook = None
+
+    def _give_up(self) -> None:
+        """The hook is still busy with what nobody but itself knows of."""
+        if self._missed and self._hook is not None and not self._is_given_up:
+            self._is_given_up = True
+            self._hook.cancel()
 
     def check_interrupted(self) -> None:
         """Raise `Interrupted` when the task was told to end: nothing more is to be started."""
@@ -225,7 +285,12 @@ class Task:
         if self.end_reason is None and not self._has_ended:
             self.end_reason = REASONS[name]
             self.message = self.message or sentence(name, getattr(self.limits, name))
-            self.reach(lambda activity: activity.stop_for_limit())
+            self.reach(lambda activity: activity.stop_for_limit(name))
+
+    def violate(self, sentence: str) -> None:
+        """What it did was not allowed, and its jail ends it."""
+        if self.end_reason is None and not self._has_ended:
+            self.end_reason, self.message = "jail-violation", sentence
 
     def note_limit(self, name: str) -> None:
         """It went beyond this limit, and goes on."""

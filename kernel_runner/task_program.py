@@ -51,6 +51,7 @@ async def run_program(
             program_streams=streams,
             signals=task.signals,
             on_limit=task.pass_limit,
+            on_killed=task.violate,
             budget=budget_of(task.limits, used_cpu_seconds=task.cpu_seconds),
             on_stopped=lambda number: task.post(events.Stopped(signal.Signals(number).name)),
         )

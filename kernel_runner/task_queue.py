@@ -43,11 +43,15 @@ class TaskQueue:
         """The task that runs, or else the one that is about to: for its client it runs already."""
         return self.running or next(iter(self._waiting.values()), None)
 
-    def find(self, identity: str, session: str | None) -> Task | None:
-        """The task of this id that waits or runs: in this session, without one in any."""
+    def find(self, identity: str, session: str) -> Task | None:
+        """The task of this session and id that waits or runs."""
+        found = (task for task in self.all_of(identity) if task.session.name == session)
+        return next(found, None)
+
+    def all_of(self, identity: str) -> list[Task]:
+        """The tasks of this id in all sessions."""
         tasks = [*self._waiting.values(), *([self.running] if self.running else [])]
-        found = (task for task in tasks if task.identity == identity)
-        return next((task for task in found if session in (None, task.session.name)), None)
+        return [task for task in tasks if task.identity == identity]
 
     @property
     def sessions(self) -> set[str]:

@@ -32,12 +32,17 @@ _FOLDER_FLAGS: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+def build_folder_in(folder: Path) -> Path:
+    """Where built programs are; whatever is there is ours to remove."""
+    return folder / OWN_FOLDER / "build"
+
+
 class Workspace:
     """The work directory, and where built programs go: into a hidden folder of it, or elsewhere."""
 
     def __init__(self, root: Path, build_folder: Path | None = None) -> None:
         self.root = root
-        self.build_folder = build_folder or root / OWN_FOLDER / "build"
+        self.build_folder = build_folder or build_folder_in(root)
 
     def sources(self, *endings: str) -> Sequence[Path]:
         """All files with one of these endings, sorted; hidden folders are left out."""

@@ -76,6 +76,7 @@ def spawn(
         "rlimits": dict(rlimits or {}),
         "limits": {},
         "cgroup": None,
+        "jail": None,
     }
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(FAILURE_SECONDS)

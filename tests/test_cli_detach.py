@@ -375,8 +375,10 @@ async def test_what_a_killed_client_has_left_keeps_no_runner_that_nobody_finds(
 ) -> None:
     name = person.detach(f"echo begin; {GATE}")
     socket = Path(person.mark, "kernel-runner", "detached", name, "session")
-    client = [sys.executable, "-c", ASK_AND_DIE, f"ipc://{socket}"]
-    assert subprocess.run(client, env=person.env).returncode == -signal.SIGKILL
+    client = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", ASK_AND_DIE, f"ipc://{socket}"), env=person.env
+    )
+    assert await client.wait() == -signal.SIGKILL
     (person.folder / "go").touch()
     done = person.run("attach", name)
 
@@ -446,6 +448,18 @@ def test_where_nobody_has_a_home_nothing_is_detached(tmp_path: Path) -> None:
     )
 
     assert_one_sentence(done, "nothing is detached")
+
+
+async def test_what_was_built_is_not_left_in_the_folder_of_the_user(person: Person) -> None:
+    require_tool("gcc")
+    program = '#include <stdio.h>\nint main(void) { puts("built"); }'
+    name = person.detach(program, file="q.c")
+
+    done = person.run("attach", name)
+
+    assert (done.returncode, done.stdout) == (0, "built\n"), done.stderr
+    await person.assert_nothing_left()
+    assert [file.name for file in person.folder.iterdir()] == ["q.c"]
 
 
 def test_a_folder_for_names_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:

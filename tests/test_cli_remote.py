@@ -82,6 +82,14 @@ async def test_what_is_not_there_cannot_be_cancelled(tmp_path: Path) -> None:
     assert_one_sentence(done, "'no-such-id'")
 
 
+async def test_options_may_stand_between_the_words_of_a_command(tmp_path: Path) -> None:
+    async with runner(tmp_path, "shell") as started, connected(started) as client:
+        await client.say("code", "sleep 600", id="long")
+        done = await asked("cancel", started.addresses["session"], "--json", "long")
+
+    assert (done.stderr, json.loads(done.stdout)) == ("", {"cancelled": "long"})
+
+
 @pytest.mark.parametrize("words", [["status"], ["queue"], ["cancel"], ["connect"]])
 def test_a_dead_address_is_told_soon(tmp_path: Path, words: list[str]) -> None:
     with socket.socket() as closed:
@@ -99,6 +107,12 @@ def test_a_dead_address_is_told_soon(tmp_path: Path, words: list[str]) -> None:
     [
         (["status", "udp://127.0.0.1:5"], "is no address"),
         (["status", "nowhere"], "is no address"),
+        (["status", "tcp://127.0.0.1:65536"], "with a port up to 65535"),
+        (["status", "70000"], "with a port up to 65535"),
+        (
+            ["status", "tcp://no-such-host.invalid:2010"],
+            "no-such-host.invalid is not known as a host",
+        ),
         (["status", "ipc://x", "--address-file", "file"], "give one of them"),
         (["status", "--address-file", "no-such-file"], "No such file"),
         (["status", "--address-file", "."], "Is a directory"),

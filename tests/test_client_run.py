@@ -1,7 +1,9 @@
 """Files and steps come in; one reply has the events of all steps, and one result."""
 
 import asyncio
+import re
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,6 +17,7 @@ from kernel_runner.client import (
     RequestWithdrawn,
     launch,
 )
+from kernel_runner.client.options import QueuedOptions, task_options
 from kernel_runner.messages import events
 from tests.tools import require_tool
 from tests.wire import FAILURE_SECONDS
@@ -120,6 +123,50 @@ async def test_what_cannot_be_sent_is_said_before_anything_is_sent(tmp_path: Pat
         status = await kernel.status()
 
     assert status.queue_length == 0
+
+
+WRONG_OPTIONS: dict[str, tuple[dict[str, object], str]] = {
+    "negative": ({"wall_s": -1}, "limits: wall_s has to be above 0, not -1"),
+    "zero": ({"limits": {"processes": 0}}, "limits: processes has to be above 0, not 0"),
+    "not a number": ({"wall_s": "x"}, "limits.wall_s: Expected `float"),
+    "no limits": ({"limits": 5}, "an option has a value that it cannot have: "),
+    "no size": ({"tty": (0, 0)}, "tty.rows: Expected `int` >= 1"),
+    "too many sizes": ({"tty": (1, 2, ("stdin",), 4)}, "an option has a value"),
+    "no text": ({"env": {"A": 1}}, "env[...]: Expected `str`, got `int`"),
+    "no words": ({"args": [1]}, "args[0]: Expected `str`, got `int`"),
+    "one word": ({"sources": "main.py"}, "sources is a sequence of words, not 'main.py'"),
+    "path": ({"cwd": Path("x")}, "an option has a value that it cannot have: "),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_OPTIONS)
+def test_a_value_that_an_option_cannot_have_is_told_at_the_call(wrong: str) -> None:
+    options, sentence = WRONG_OPTIONS[wrong]
+
+    with pytest.raises(ValueError, match="^" + re.escape(sentence)):
+        task_options(cast("QueuedOptions", options))
+
+
+async def test_paths_are_names_too_and_what_has_none_is_told(tmp_path: Path) -> None:
+    async with launch("shell") as kernel:
+        await kernel.upload(Path("inner", "file"), "content")
+        result = await kernel.run(build="", exec="cat inner/file").result()
+        with pytest.raises(TypeError, match=r"names with what they hold .* not \['main.py'\]"):
+            kernel.run(files=["main.py"])  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="the name of a file is text or a Path, not 5"):
+            await kernel.upload(5, "content")  # type: ignore[arg-type]
+
+    assert result.stdout == "content"
+
+
+async def test_a_result_has_what_ended_it_and_what_was_raised() -> None:
+    async with launch("python") as kernel:
+        ended = await kernel.run(build="", exec="sleep 60", limits={"wall_s": 0.1}).result()
+        raised = await kernel.query("1 / 0").result()
+
+    assert (ended.reason, ended.signals, ended.traceback) == ("timeout", ("SIGTERM",), None)
+    assert raised.traceback is not None
+    assert raised.traceback.name == "ZeroDivisionError"
 
 
 async def test_a_file_that_the_runner_refuses_fails_the_run_and_nothing_is_run() -> None:

@@ -20,6 +20,7 @@ EXAMPLES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "bind": ("session_at", ("127.0.0.1", "127.0.0.2", "127.0.0.3")),
     "plaintext": ("session_at", ("true", "1", "true")),
     "work-dir": ("work_dir", ("{}/a", "{}/b", "{}/c")),
+    "build-dir": ("build_dir", ("{}/a", "{}/b", "{}/c")),
     "runtime-path": ("runtime_path", ("{}/a/run", "{}/b/run", "{}/c/run")),
     "address-file": ("address_file", ("{}/a/x", "{}/b/x", "{}/c/x")),
     "debug": ("debug", ("true", "false", "true")),
@@ -30,6 +31,7 @@ EXAMPLES: dict[str, tuple[str, tuple[str, str, str]]] = {
     "spool-dir": ("spool_dir", ("{}/a", "{}/b", "{}/c")),
     "limits": ("limits", ("wall=1", "wall=2", "wall=3")),
     "max-limits": ("max_limits", ("memory=1K", "memory=2K", "memory=3K")),
+    "jail": ("jail", ("auto", "python", "default")),
     "cgroup": ("cgroup", ("{}/a", "{}/b", "{}/c")),
 }
 UNLIKE_TEXT = {"bind", "plaintext", "limits", "max-limits", "cgroup"}

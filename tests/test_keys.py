@@ -1,7 +1,9 @@
 """Key files come in; keys go out, or one sentence that says what is wrong with which line."""
 
+import asyncio
 import json
 import re
+import shlex
 from pathlib import Path
 from stat import S_IMODE
 
@@ -9,7 +11,7 @@ import pytest
 
 from kernel_runner import config, keys
 from kernel_runner.errors import BadKey, ConfigError
-from tests.commanding import assert_one_sentence, command
+from tests.commanding import COMMAND, assert_one_sentence, command, environment
 
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 
@@ -224,3 +226,24 @@ def test_options_about_keys_that_cannot_be_used_are_told(work: Path, made: Path)
     for part, flags in wrong.items():
         problems = problems_of(work, **flags)
         assert [part in problem for problem in problems] == [True], (part, problems)
+
+
+async def test_the_runner_starts_with_the_line_that_keygen_prints(tmp_path: Path) -> None:
+    printed = command("keygen", "my keys", "--json", cwd=tmp_path).stdout
+    line = json.loads(printed)["my keys/server.key"].removeprefix("the runner: kernel-runner ")
+    (tmp_path / "work").mkdir()
+    words = shlex.split(line.replace("LANG", "shell").replace("DIR", "work"))
+    process = await asyncio.create_subprocess_exec(
+        *(COMMAND, *words, f"--session=ipc://{tmp_path}/session", "--until-eof"),
+        cwd=tmp_path,
+        env=environment(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin
+    assert process.stdout
+    addresses = json.loads(await process.stdout.readline())
+    process.stdin.close()
+
+    assert addresses["session"] == f"ipc://{tmp_path}/session"
+    assert await process.wait() == 0

@@ -63,7 +63,11 @@ def test_it_behaves_as_with_the_command_of_its_language(tmp_path: Path, name: st
     own = run(tmp_path, "program.py", "a", "-b", command=["python3"], stdin=stdin)
     ours = run(tmp_path, "program.py", "--", "a", "-b", stdin=stdin)
 
-    assert (ours.stdout, ours.stderr) == (own.stdout, own.stderr)
+    # of a fault tells the shell; to that, we have ended well
+    told = {-6: b"the program was ended by SIGABRT", -9: b"the program was ended by SIGKILL"}
+    sentence = told.get(own.returncode)
+    stderr = own.stderr + (b"kernel-runner: %b\n" % sentence if sentence else b"")
+    assert (ours.stdout, ours.stderr) == (own.stdout, stderr)
     assert ours.returncode == (own.returncode if own.returncode >= 0 else 128 - own.returncode)
 
 
@@ -236,10 +240,11 @@ NOT_TO_BE_RUN = {
     "folder": "kernel-runner: folder: is a folder; name the files, as in folder/main.py",
     "main.py main.c": "kernel-runner: one language at a time: main.c is c, main.py is python",
     "": "kernel-runner: say what to run: files, or - for standard input, or -c CODE",
-    "-c print() main.py": "kernel-runner: say what to run: files, or - for standard input",
+    "-c print() main.py": "kernel-runner: give files or -c CODE, not both; words for the program",
+    "main.py -c 1": "kernel-runner: give files or -c CODE, not both; words for the program go",
     "-c 1": "kernel-runner: which language? say --lang, as in: --lang python",
     "--lang lava main.py": "kernel-runner: no language 'lava'",
-    "--runtime-path no-python main.py": "kernel-runner: no-python is not installed",
+    "--runtime-path no-python main.py": "kernel-runner: --runtime-path: no-python is no program",
     "main.py argument": "kernel-runner: argument: no such file or directory; words for the program",
     "main.py --flag": "kernel-runner: unrecognized arguments: --flag; words for the program go",
     "--wall -1 main.py": "kernel-runner: argument --wall: '-1' is no number of seconds above 0",
@@ -259,6 +264,8 @@ def test_what_cannot_be_run_is_told_in_a_sentence_and_nothing_starts(
 
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.decode().startswith(NOT_TO_BE_RUN[words])
+    if "--flag" in words:
+        assert done.stderr.endswith(b"see `kernel-runner run --help`\n")
     assert done.stderr.count(b"\n") == 1
 
 
@@ -582,6 +589,16 @@ def test_a_crash_in_a_terminal_is_told(tmp_path: Path) -> None:
 
     assert terminal.until_end() == 128 + signal.SIGABRT
     assert terminal.lines == ["kernel-runner: the program was ended by SIGABRT"]
+
+
+def test_a_sentence_of_ours_begins_a_line_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "crash.py").write_text(
+        "import os; print('half a line', end='', flush=True); os.abort()"
+    )
+    terminal = Terminal([*RUN, "crash.py"], cwd=tmp_path, env={})
+
+    assert terminal.until_end() == 128 + signal.SIGABRT
+    assert terminal.lines == ["half a line", "kernel-runner: the program was ended by SIGABRT"]
 
 
 @pytest.mark.parametrize("where", ["| cat", "2>&1 | cat", "2> errors", "< /dev/null"])

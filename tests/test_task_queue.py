@@ -138,5 +138,5 @@ async def test_find_prefers_the_task_of_the_session_that_asks() -> None:
 
     assert queue.find("same", "a") is ours
     assert queue.find("same", "b") is theirs
-    assert queue.find("same", None) is theirs
+    assert queue.all_of("same") == [theirs, ours]
     assert queue.find("other", "a") is None

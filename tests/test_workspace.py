@@ -117,7 +117,7 @@ def test_a_fifo_in_the_way_is_left_there_and_holds_up_no_write(workspace: Worksp
 
     assert [written.value.code, renamed.value.code] == ["not-a-file"] * 2
     assert workspace.root.joinpath("pipe").is_fifo()
-    assert sorted(os.listdir(workspace.root)) == [".part", "pipe"]
+    assert sorted(path.name for path in workspace.root.iterdir()) == [".part", "pipe"]
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,7 @@ def test_a_fifo_in_the_way_is_left_there_and_holds_up_no_write(workspace: Worksp
         ("fi\0le", "may not contain a null character"),
     ],
 )
-def test_a_name_that_is_refused_is_told_why(
-    workspace: Workspace, name: str, sentence: str
-) -> None:
+def test_a_name_that_is_refused_is_told_why(workspace: Workspace, name: str, sentence: str) -> None:
     with pytest.raises(WorkspaceError, match=sentence) as refused:
         workspace.read(name)
     assert refused.value.code == "bad-path"

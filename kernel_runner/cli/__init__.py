@@ -13,7 +13,7 @@ FOR_PROGRAM = "words for the program go behind --"
 COMMANDS = {
     "run": "run a program, as its language's own command would",
     "attach": "show what detached work prints, and wait for its end",
-    "repl": "type code at a prompt, with its state kept",
+    "repl": "type code at a prompt; interpreters keep their state",
     "serve": "serve clients: what an image does",
     "connect": "attach to a runner that is there, and type code",
     "status": "tell what a runner is doing",

@@ -13,11 +13,15 @@ EXAMPLES: Final = """\
 examples:
   kernel-runner cancel ipc://kernel.session r1
   kernel-runner cancel --address-file kernel.json r2
+
+The ID is that of a request, as `queue` shows it, such as 822ad0-4.  The ADDRESS goes before it, and
+may be left out as with `status`.  `cancel NAME` ends detached work.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
+    parser.usage = "kernel-runner cancel [OPTIONS] [ADDRESS] ID"
     remote.add_address(parser)
     parser.add_argument("id", metavar="ID", help="of the request, as `queue` shows it")
     output.add_json(parser)

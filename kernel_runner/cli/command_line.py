@@ -46,9 +46,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _carry_out(argv: Sequence[str]) -> int:
-    parser = parser_for(argv[:1])
     words = list(takewhile(lambda word: word != "--", argv))
-    options, unknown = parser.parse_known_args(words)
+    parser, options, unknown = _parsed(words)
     if unknown:
         hint = f"; {FOR_PROGRAM}" if "rest" in options else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
@@ -58,6 +57,18 @@ def _carry_out(argv: Sequence[str]) -> int:
         options.rest = rest
     command = importlib.import_module(f"kernel_runner.cli.{options.command}")
     return reported(partial(command.run, options))
+
+
+def _parsed(words: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace, list[str]]:
+    """The options of a command, wherever they stand among its words; what is not understood."""
+    parser = parser_for(words[:1])
+    command = parser.commands.choices.get(words[0]) if words else None
+    if command is None:
+        return parser, *parser.parse_known_args(words)
+    given = argparse.Namespace(command=words[0])
+    if command._subparsers is not None:  # `jupyter`: argparse cannot do that with actions
+        return command, *command.parse_known_args(words[1:], given)
+    return command, *command.parse_known_intermixed_args(words[1:], given)
 
 
 def _flush() -> None:

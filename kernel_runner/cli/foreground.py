@@ -24,11 +24,12 @@ from kernel_runner.client.errors import ClientError, RequestRefused
 from kernel_runner.client.kernel import Kernel
 from kernel_runner.client.reply import Reply
 from kernel_runner.messages import commands, events
-from kernel_runner.messages.options import Terminal
+from kernel_runner.messages.options import StandardStream, Terminal
 
 if TYPE_CHECKING:
     from kernel_runner.cli.media import TerminalKind
 
+OF_FILES: Final = ' {"rule": "files.'
 CTRL_C: Final = b"\x03"
 TWICE_SECONDS: Final = 1.0
 """A second Ctrl-C within this time ends the program."""
@@ -59,13 +60,14 @@ class Foreground:
         self.terminal = terminal
         self._kernel = kernel
         self.feeds_stdin = feeds_stdin
-        self._takes_input = False
+        self._takes_input = self._is_within_line = False
         self._loop = asyncio.get_running_loop()
         self._outlets = {fd: Outlet(fd, self._lose_reader) for fd in (1, 2)}
         self._typed: list[bytes] = []
         self._feeding: asyncio.Task[None] | None = None
         self._interrupted_at = -TWICE_SECONDS
         self._ended_by: signal.Signals | None = None
+        self._refused: list[str] = []
         self._has_stopped_it = self._is_running = False
         self.failure: str | None = None
         """Why our own output is not complete."""
@@ -139,19 +141,31 @@ class Foreground:
             case events.Media():
                 await self._show(event)
             case events.Log(level="warning" | "error" | "critical"):
-                self.tell(event.text)
+                self._tell_log(event)
             case events.Stopped():
                 await self.flush()
                 self._follow_stop()
             case events.Finished():
                 self._is_running = False
                 await self.flush()
+                for sentence in self._refused if event.exit_code else ():
+                    self.tell(sentence)
+                self._refused.clear()
+
+    def _tell_log(self, event: events.Log) -> None:
+        if event.logger == events.JAIL and OF_FILES in event.text:
+            # many try to write and do without: it matters where the program failed
+            self._refused.append(event.sentence)
+        else:
+            self.tell(event.sentence)
 
     def tell(self, text: str) -> None:
         """A sentence of ours, beside what the program prints."""
         self.status.hide()
         end = "\r\n" if self._keys and self._keys.are_ours else "\n"
-        self._outlets[2].write(f"kernel-runner: {text}{end}".encode(errors="replace"))
+        begin = end if self.is_seen and self._is_within_line else ""
+        self._is_within_line = False
+        self._outlets[2].write(f"{begin}kernel-runner: {text}{end}".encode(errors="replace"))
 
     async def _show(self, media: events.Media) -> None:
         """Where standard output is no terminal it belongs to the program alone."""
@@ -171,6 +185,9 @@ class Foreground:
         self.status.hide()
         outlet = self._outlets[fd]
         outlet.write(data)
+        stream: StandardStream = "stdout" if fd == 1 else "stderr"
+        if data and self.terminal is not None and stream in self.terminal.streams:
+            self._is_within_line = not data.endswith(b"\n")
         if outlet.full:
             self._kernel.pause()
             await outlet.wait_below(READ_ON_BYTES)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from kernel_runner import keys
-from kernel_runner.cli import output
+from kernel_runner.cli import PROGRAM, output
 from kernel_runner.errors import BadKey, UsageError
 
 EXAMPLES: Final = """\
@@ -18,7 +18,8 @@ examples:
 
 Without --client there is one client, of the name client.  With it, and a server.pub in the folder,
 only clients are added.  So a client can make its key on its own machine: copy server.pub there, and
-clients/NAME.pub back.  The runner reads its keys when it starts.
+clients/NAME.pub back.  The runner reads its keys when it starts; they may not be in its --work-dir,
+which clients and their programs read.
 """
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
 CLIENT: Final = "client"
@@ -99,7 +100,8 @@ def _make_server(folder: Path) -> dict[Path, str]:
     purpose = ["Public key of a runner: what `kernel-runner keygen --client` needs to know of it."]
     keys.write_new(public_file, purpose, {"public": public})
     words = shlex.join(["--server-key", str(secret_file), "--client-keys", str(folder / "clients")])
-    return {secret_file: f"the runner: serve {words}", public_file: "to make keys for clients"}
+    runner = f"the runner: {PROGRAM} serve LANG --work-dir DIR {words}"
+    return {secret_file: runner, public_file: "to make keys for clients"}
 
 
 def _make_client(folder: Path, name: str, server: bytes) -> dict[Path, str]:

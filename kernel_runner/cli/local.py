@@ -1,6 +1,7 @@
 """A language in, a kernel out: client and runner in this one process, its guardian a child."""
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,10 @@ from kernel_runner.launcher import Launcher
 from kernel_runner.messages.commands import Command
 from kernel_runner.messages.session_wire import Received
 from kernel_runner.workspace import Workspace
+
+
+def _tell(sentence: str) -> None:
+    print(f"kernel-runner: {sentence}", file=sys.stderr)
 
 
 class LocalLink:
@@ -46,20 +51,29 @@ async def local_kernel(
     work_dir: Path,
     own_streams: Mapping[int, int],
     runtime_path: Path | None = None,
+    jail: str | None = None,
 ) -> AsyncIterator[Kernel]:
     """A kernel for batch requests; nothing is written into the work directory.
 
     Args:
+        jail: the policy of the jail that programs are put into; None: they are in none.
         own_streams: descriptors that a program gets as they are, asked for with ``stream``.
     """
     scratch = config.make_scratch(os.environ)
     launcher.remove_at_end(scratch)
+    build_folder = scratch / "build"
+    env = dict(os.environ)
+    if jail is not None:
+        from kernel_runner.cli.jailed import jailed
+
+        words = (jail, language.name, work_dir, scratch, env, build_folder)
+        env = jailed(launcher, *words, tell=_tell)
     runner = language(
         Host(
             launcher,
-            Workspace(work_dir, build_folder=scratch / "build"),
+            Workspace(work_dir, build_folder=build_folder),
             scratch,
-            dict(os.environ),
+            env,
             runtime_path,
             batch_only=True,
             own_streams=own_streams,

@@ -17,6 +17,7 @@ from typing import Final, Literal
 import msgspec
 
 from kernel_runner import cgroup
+from kernel_runner.jail import probe
 
 State = Literal["ok", "warn", "missing"]
 
@@ -55,9 +56,18 @@ def kernel() -> Iterator[Check]:
         *("kernel", "Landlock", abi > 0, f"ABI {abi}", "none"),
         hint="programs cannot be confined to folders; use Linux 5.13 with lsm=landlock or newer",
     )
+    yield _jail()
     yield _either(
         *("kernel", "user namespaces", _has_user_namespaces(), "allowed", "refused"),
         hint="see /proc/sys/user/max_user_namespaces, or the profile of the container",
+    )
+
+
+def _jail() -> Check:
+    missing = [f"{one.rule} ({one.text})" for one in probe.probe() if not one.holds]
+    return _either(
+        *("kernel", "jail", not missing, "all rules hold", f"not: {'; '.join(missing)}"),
+        hint="programs are kept apart as far as this kernel can; see `kernel-jail doctor`",
     )
 
 

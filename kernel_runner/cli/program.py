@@ -3,20 +3,35 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from kernel_runner.base import BaseRunner
+from kernel_runner.cli import USAGE_ERROR
 from kernel_runner.cli.foreground import Foreground
 from kernel_runner.client.kernel import Kernel
+from kernel_runner.errors import NEVER_RAN, Reason, UsageError
 from kernel_runner.messages import commands, events
 from kernel_runner.messages.options import Limits, StandardStream, TaskOptions, Terminal
 
 RUN = "run"
 Tty: TypeAlias = Terminal | Literal[False] | None
+REFUSED: Final[Mapping[Reason, int]] = {
+    "bad-request": USAGE_ERROR,
+    "queue-full": USAGE_ERROR,
+    "cancelled": 128 + signal.SIGINT,
+}
+"""Our exit code where the runner did not run it for one of these reasons."""
 QUIET_DEATHS: Final = (signal.SIGINT, signal.SIGPIPE)
+FAULTS: Final = (
+    *(signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS),
+    *(signal.SIGTRAP, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGKILL),
+)
+"""Deaths that nobody has asked for by a signal to us: told in a pipe and a file as well."""
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -28,12 +43,48 @@ class Program(msgspec.Struct, frozen=True):
     args: tuple[str, ...]
     limits: Limits
     runtime_path: Path | None
+    jail: str | None = None
+    """The policy of the jail that it is put into where it runs here."""
 
 
 def hidden_name(program: Program) -> str:
     """A new name for a file with the program's source text."""
     ending = next(iter(program.language.extensions), "")
     return f".kernel-runner-{os.urandom(4).hex()}{ending}"
+
+
+def write_hidden(
+    program: Program, remove_at_end: Callable[[Path], None], elsewhere: Callable[[], Path]
+) -> Path:
+    """A file with its source text: in the current folder, beside the modules that it may import.
+
+    Args:
+        elsewhere: the folder for it where the current one takes no new file.
+
+    Raises:
+        UsageError: that one takes none either.
+    """
+    assert program.code is not None, "it has source text"
+    name = hidden_name(program)
+    try:
+        return _write(Path.cwd() / name, program.code, remove_at_end)
+    except OSError:  # permissions do not tell: /proc says that it can be written to
+        try:
+            return _write(elsewhere() / name, program.code, remove_at_end)
+        except OSError as error:
+            text = f"the code cannot be written to a file: {error.strerror}"
+            raise UsageError(f"{text}; does TMPDIR name a folder with room?") from error
+
+
+def _write(file: Path, content: bytes, remove_at_end: Callable[[Path], None]) -> Path:
+    remove_at_end(file)
+    try:
+        file.write_bytes(content)
+    except OSError:
+        with suppress(OSError):
+            file.unlink()
+        raise
+    return file
 
 
 async def build_and_execute(
@@ -71,15 +122,22 @@ def requests_of(
 
 async def exit_code_of(finish: events.Finished, foreground: Foreground) -> int:
     """Ours, once all is written; beside what the program printed it is told why it ended."""
-    if message := finish.message or foreground.failure or _death(finish, foreground):
+    message = finish.message or foreground.failure or _death(finish, foreground)
+    exit_code = finish.exit_code or int(foreground.failure is not None)
+    if exit_code == NEVER_RAN and finish.reason in REFUSED:
+        exit_code = REFUSED[finish.reason]
+        message = f"nothing was run: {message}"
+    if message:
         foreground.tell(message)
     await foreground.flush()
-    return finish.exit_code or int(foreground.failure is not None)
+    return exit_code
 
 
 def _death(finish: events.Finished, foreground: Foreground) -> str | None:
-    """What a shell says of a program that a signal has ended, in its terminal."""
-    if finish.signal in (None, *QUIET_DEATHS) or not foreground.is_seen:
+    """What a shell says of a program that a signal has ended."""
+    if finish.signal in (None, *QUIET_DEATHS):
+        return None
+    if finish.signal not in FAULTS and not foreground.is_seen:
         return None
     return f"the program was ended by {signal.Signals(finish.signal).name}"
 

@@ -124,7 +124,7 @@ async def _ask(
             socket.send(command, "question")
             return await _answer(heard, "question", kind)
     except TimeoutError as error:
-        raise RunnerUnreachable(address, ANSWER_SECONDS, socket.trouble) from error
+        raise RunnerUnreachable(address, ANSWER_SECONDS, await socket.why_silent()) from error
     finally:
         socket.close()
 

@@ -46,7 +46,10 @@ examples:
 
 At the prompt :help lists the commands, Ctrl-C interrupts and Ctrl-D ends.  Standard input that is
 no terminal is run as one cell, cut at lines with a command such as :upload; the exit code is 1 if
-the last cell failed, 2 if the runner of --connect is gone."""
+the last cell failed, 2 if the runner of --connect is gone.
+Python, the shell and other interpreters keep what is defined from cell to cell.  Of a compiled
+language, such as C, each cell is a program of its own; `kernel-runner langs` tells which is which.
+"""
 FAILED: Final = 1
 LEAVING: Final = ("exit", "exit()", "quit", "quit()")
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)

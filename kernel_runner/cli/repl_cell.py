@@ -63,7 +63,7 @@ class Cell:
                 case events.Started():
                     self._started = True
                 case events.Log() if event.level not in ("debug", "info"):
-                    await self._screen.tell(event.text)
+                    await self._screen.tell(event.sentence)
                 case events.Refused():
                     raise RequestRefused(event.code, event.message, event.hint)
                 case events.Finished():

@@ -36,6 +36,9 @@ examples:
 """
 STANDARD_INPUT: Final = "-"
 NOTEBOOK: Final = ".ipynb"
+JAIL: Final = "run"
+"""The policy for programs of the person who runs them."""
+JAIL_MACHINES: Final = ("x86_64", "aarch64")
 LIMITS: Final = (
     ("wall", "SECONDS", "end the program after this long"),
     ("cpu", "SECONDS", "end it when it has used so much processor time"),
@@ -72,6 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--connect", metavar="ADDRESS", help="send it to the runner there, and run it in its folder"
     )
     add_key(parser)
+    jail = parser.add_argument_group("the jail, which is around what runs here")
+    jail.add_argument(
+        "--jail", metavar="POLICY", help="not run, but this policy; auto: the language's"
+    )
+    jail.add_argument("--no-jail", action="store_true", help="let it do what you may do")
     notebooks = parser.add_argument_group("notebooks (.ipynb); limits are those of each cell")
     notebooks.add_argument("--in-place", action="store_true", help="write the outputs back into it")
     notebooks.add_argument(
@@ -95,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     if _is_notebook(options):
         from kernel_runner.cli.run_notebook import run_notebook
 
-        return run_notebook(options, _limits_of(options))
+        return run_notebook(options, _limits_of(options), _jail_of(options))
     language = _language(options)
     if options.connect is None:
         _check_tool(language, options.runtime_path)
@@ -130,7 +138,7 @@ def _detach(options: argparse.Namespace, language: "type[BaseRunner]") -> int:
 def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Program":
     from kernel_runner.cli.program import Program
 
-    code = options.code.encode() if options.code is not None else None
+    code = os.fsencode(options.code) if options.code is not None else None
     if options.files == [STANDARD_INPUT]:
         code = sys.stdin.buffer.read()
     return Program(
@@ -140,6 +148,7 @@ def _program(options: argparse.Namespace, language: "type[BaseRunner]") -> "Prog
         args=tuple(options.rest),
         limits=_limits_of(options),
         runtime_path=options.runtime_path,
+        jail=_jail_of(options) if options.connect is None else None,
     )
 
 
@@ -148,6 +157,10 @@ def _check_sources(options: argparse.Namespace) -> None:
     files = options.files
     if options.connect is not None and (options.watch or options.runtime_path):
         raise UsageError("--watch and --runtime-path are for programs that run here")
+    if options.jail and options.no_jail:
+        raise UsageError("--jail and --no-jail: give one of them")
+    if options.connect is not None and (options.jail or options.no_jail):
+        raise UsageError("--jail and --no-jail are for programs that run here")
     if options.connect is None and options.key is not None:
         raise UsageError("--key is for a runner that is there, with --connect")
     if options.watch and options.detach:
@@ -159,16 +172,31 @@ def _check_sources(options: argparse.Namespace) -> None:
 
         if find_spec("watchfiles") is None:
             raise UsageError("--watch needs a package: pip install 'kernel-runner[cli]'")
-    if (options.code is not None) == bool(files) or (STANDARD_INPUT in files and len(files) > 1):
+    if options.code is not None and files:
+        raise UsageError(f"give files or -c CODE, not both; {FOR_PROGRAM}")
+    if options.code is None and (not files or (STANDARD_INPUT in files and len(files) > 1)):
         raise UsageError("say what to run: files, or - for standard input, or -c CODE")
     if options.code == "":
         raise UsageError("the code after -c is empty: there is nothing to run")
+    if "" in files:
+        raise UsageError("the name of a file is empty: is a variable of your shell not set?")
     for name in files:
         if name != STANDARD_INPUT and (
             problem := _problem_of(Path(name), is_main=name == files[0])
         ):
             is_source = name == files[0] or Path(name).exists()
             raise UsageError(f"{name}: {problem}" + ("" if is_source else f"; {FOR_PROGRAM}"))
+
+
+def _jail_of(options: argparse.Namespace) -> str | None:
+    if options.no_jail or options.jail:
+        return options.jail or None
+    if (here := os.uname().machine) not in JAIL_MACHINES:
+        print(
+            f"kernel-runner: there is no jail for {here}: the program runs in none", file=sys.stderr
+        )
+        return None
+    return JAIL
 
 
 def _is_notebook(options: argparse.Namespace) -> bool:
@@ -226,5 +254,7 @@ def _language(options: argparse.Namespace) -> "type[BaseRunner]":
 def _check_tool(language: "type[BaseRunner]", runtime_path: Path | None) -> None:
     tool = str(runtime_path or language.command)
     if shutil.which(tool) is None:
+        if runtime_path is not None:
+            raise UsageError(f"--runtime-path: {tool} is no program that can be started")
         hint = f"; on Debian: apt install {language.package}" if language.package else ""
         raise UsageError(f"{tool} is not installed{hint}")

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from kernel_runner.cli import detached, output
 from kernel_runner.cli.detached import Detached
-from kernel_runner.cli.program import Program, hidden_name, requests_of
+from kernel_runner.cli.program import Program, requests_of, write_hidden
 from kernel_runner.cli.remote import ANSWER_SECONDS
 from kernel_runner.cli.run_remote import check_language, sent
 from kernel_runner.cli.status_line import StatusLine
@@ -56,11 +57,7 @@ async def _run_here(program: Program, folder: Path) -> Detached:
     sources, process = program.sources, _start_runner(program, folder)
     try:
         if program.code is not None:
-            # beside its neighbours, as with `run`, where that can be
-            beside = Path.cwd() if os.access(Path.cwd(), os.W_OK) else folder
-            source = beside / hidden_name(program)
-            _tell(process, source)
-            source.write_bytes(program.code)
+            source = write_hidden(program, partial(_tell, process), lambda: folder)
             sources = (str(source),)
         _tell(process, folder)
         address = await asyncio.to_thread(_address_of, process, folder)
@@ -129,7 +126,9 @@ def _start_runner(program: Program, folder: Path) -> "subprocess.Popen[bytes]":
     """Not by asyncio, which ends its processes with itself."""
     words = [sys.executable, "-m", "kernel_runner", program.language.name, "--until-fetched"]
     words += ["--in=none", "--out=none", f"--session=ipc://{folder}/{detached.SOCKET}"]
-    words.append(f"--work-dir={Path.cwd()}")
+    words += [f"--work-dir={Path.cwd()}", f"--build-dir={folder}"]
+    if program.jail is not None:
+        words.append(f"--jail={program.jail}")
     if program.runtime_path is not None:
         words.append(f"--runtime-path={program.runtime_path}")
     with Path(folder, "log").open("wb") as log:

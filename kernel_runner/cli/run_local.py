@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from kernel_runner import cgroup
 from kernel_runner.cli.foreground import Ended, Foreground
 from kernel_runner.cli.local import local_kernel
-from kernel_runner.cli.program import Program, build_and_execute, hidden_name
+from kernel_runner.cli.program import Program, build_and_execute, write_hidden
 from kernel_runner.cli.standard_streams import streams_for_itself, terminal_of_program
 from kernel_runner.launcher import Launcher
 
@@ -46,6 +46,7 @@ async def _run(program: Program, launcher: Launcher, *, is_last: bool = False) -
             work_dir=Path.cwd(),
             own_streams=streams_for_itself(terminal),
             runtime_path=program.runtime_path,
+            jail=program.jail,
         ) as kernel:
             foreground = Foreground(kernel, terminal, feeds_stdin=False)
             with foreground.attached(is_last=is_last):
@@ -62,11 +63,12 @@ def _source_files(program: Program, launcher: Launcher) -> Iterator[tuple[str, .
         yield program.sources
         return
     with ExitStack() as stack:
-        folder = Path.cwd()
-        if not os.access(folder, os.W_OK):
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="kernel-runner-")))
-        file = folder / hidden_name(program)
-        launcher.remove_at_end(file)
+
+        def elsewhere() -> Path:
+            folder = stack.enter_context(TemporaryDirectory(prefix="kernel-runner-"))
+            launcher.remove_at_end(Path(folder))
+            return Path(folder)
+
+        file = write_hidden(program, launcher.remove_at_end, elsewhere)
         stack.callback(file.unlink, missing_ok=True)
-        file.write_bytes(program.code)
         yield (str(file),)

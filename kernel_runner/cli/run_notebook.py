@@ -30,7 +30,7 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 WIDTH: Final = 60
 
 
-def run_notebook(options: argparse.Namespace, limits: Limits) -> int:
+def run_notebook(options: argparse.Namespace, limits: Limits, jail: str | None) -> int:
     """Run its cells to the first that fails; 0 when all went well, 1, or 130 after Ctrl-C.
 
     What came until then is written, too.
@@ -48,7 +48,7 @@ def run_notebook(options: argparse.Namespace, limits: Limits) -> int:
     target = notebook.file if options.in_place else options.save_as
     language = _language(notebook, options.lang)
     try:
-        return asyncio.run(_run(notebook, language, options, limits, shows=target is None))
+        return asyncio.run(_run(notebook, language, options, limits, jail, shows=target is None))
     finally:
         if target is not None:
             notebook.write(target)
@@ -73,6 +73,7 @@ async def _run(
     language: str,
     options: argparse.Namespace,
     limits: Limits,
+    jail: str | None,
     *,
     shows: bool,
 ) -> int:
@@ -81,7 +82,7 @@ async def _run(
     cells = notebook.cells
     status = StatusLine(_write_status if os.isatty(2) else lambda data: None)
     on_output = _Shown(status).show if shows else _ignore
-    async with _kernel(notebook, language, options) as kernel:
+    async with _kernel(notebook, language, options, jail) as kernel:
         with _on_ctrl_c(kernel):
             for number, cell in enumerate(cells, 1):
                 first_line = media.printable(cell.source.strip().splitlines()[0])[:WIDTH]
@@ -103,12 +104,16 @@ def _why(reply: Mapping[str, object]) -> str:
 
 @asynccontextmanager
 async def _kernel(
-    notebook: "Notebook", language: str, options: argparse.Namespace
+    notebook: "Notebook", language: str, options: argparse.Namespace, jail: str | None
 ) -> AsyncIterator[Kernel]:
     """A runner of our own in the notebook's folder, or the one that is asked for."""
     if options.connect is None:
         folder = notebook.file.resolve().parent
-        async with launch(language, work_dir=folder, runtime_path=options.runtime_path) as kernel:
+        # a kernel of Jupyter keeps its history and more in the home folder
+        is_ours = not language.startswith("jupyter:") or options.jail
+        words = [f"--jail={jail}"] if jail is not None and is_ours else []
+        tool = options.runtime_path
+        async with launch(language, work_dir=folder, runtime_path=tool, options=words) as kernel:
             yield kernel
         return
     address, key_file = in_full(options.connect), key_file_of(options)

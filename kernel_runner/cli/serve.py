@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -20,7 +21,8 @@ from kernel_runner.config import Config
 from kernel_runner.errors import BrokenLanguage, ConfigError, RunnerBroken, UnknownLanguage
 from kernel_runner.host import Host
 from kernel_runner.launcher import Launcher
-from kernel_runner.workspace import Workspace
+from kernel_runner.messages.events import JAIL
+from kernel_runner.workspace import Workspace, build_folder_in
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 ADDRESS: Final = "tcp://HOST:PORT, PORT, ipc://PATH or none; port 0 takes any"
@@ -32,6 +34,7 @@ OPTIONS: Final = (
     ("--client-keys", "PATH", "a file or folder with the public keys of clients (*.pub)"),
     ("--bind", "HOST", "the host of addresses given as a port (127.0.0.1); session at 2010"),
     ("--work-dir", "DIR", "where the user's files are (.)"),
+    ("--build-dir", "DIR", "where .kernel-runner/build is, for built programs (the --work-dir)"),
     ("--runtime-path", "FILE", "the interpreter or compiler (the one on the PATH)"),
     ("--address-file", "FILE", "write the addresses there as JSON"),
     ("--max-queue-length", "N", "tasks that may wait (16384)"),
@@ -43,6 +46,7 @@ OPTIONS: Final = (
     ("--max-limits", "LIMITS", "the most that requests may ask for (no limit)"),
     ("--cgroup", "DIR", "a cgroup v2 in which to make those of programs, or none (our own)"),
     ("--query-shell", "NAME", "what executes queries in the interpreter: plain or ipython (plain)"),
+    ("--jail", "POLICY", "of the programs: a policy, auto for the language's own, or none (none)"),
     ("--metrics", "ADDRESS", "counts for Prometheus: PORT on loopback, or tcp://HOST:PORT"),
     ("--log-format", "FORMAT", "of standard error: text, or json with one object a line (text)"),
     ("--log-level", "LEVEL", "of standard error: debug, info, warning or error (warning)"),
@@ -186,11 +190,20 @@ async def _serve(config: Config, control: socket.socket, until: Until) -> None:
     launcher.remove_at_end(scratch)
     if config.session_at == addresses.private_session(os.environ):
         addresses.make_private(Path(config.session_at.removeprefix("ipc://")).parent)
+    env = config.env
+    build_folder = build_folder_in(config.build_dir)
+    if config.jail is not None:
+        from kernel_runner.cli.jailed import jailed  # late: most runners have none
+
+        words = (config.jail, config.language, config.work_dir, scratch, env)
+        # in the work directory programs may write anyway
+        other = [build_folder] if config.build_dir != config.work_dir else []
+        env = jailed(launcher, *words, *other, tell=logging.getLogger(JAIL).warning)
     host = Host(
         launcher,
-        Workspace(config.work_dir),
+        Workspace(config.work_dir, build_folder),
         scratch,
-        config.env,
+        env,
         config.runtime_path,
         query_shell=config.query_shell,
     )

@@ -106,7 +106,7 @@ async def _greet(
         async with asyncio.timeout(timeout_seconds):
             await kernel.hello(session)
     except TimeoutError as error:
-        raise RunnerUnreachable(link.address, timeout_seconds, link.trouble) from error
+        raise RunnerUnreachable(link.address, timeout_seconds, await link.why_silent()) from error
     except RequestRefused as refused:
         if refused.code not in ("bad-request", "unknown-op"):
             raise

@@ -35,7 +35,9 @@ class BadAddress(ClientError):
     """What was given is no address."""
 
     def __init__(self, address: str) -> None:
-        super().__init__(f"{address!r} is no address; write tcp://HOST:PORT or ipc://PATH")
+        super().__init__(
+            f"{address!r} is no address; write tcp://HOST:PORT with a port up to 65535, or ipc://PATH"
+        )
 
 
 class KeyRefused(ClientError):

@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO, Final, TypeAlias
 
 import msgspec
@@ -48,14 +48,25 @@ class Outgoing(msgspec.Struct, frozen=True):
             yield io.BytesIO(text)
 
 
-def outgoing(files: Files) -> list[Outgoing]:
+def outgoing(files: Files | Mapping[str | PurePath, Content]) -> list[Outgoing]:
     """Each single file, folders unfolded; links to files are followed, links to folders are not.
 
     Raises:
         LocalFileError: one cannot be read.
-        TypeError: the content of one is nothing that can be sent.
+        TypeError: the content of one is nothing that can be sent, or there are no names.
     """
-    return [file for path, content in files.items() for file in _unfold(path, content)]
+    if not isinstance(files, Mapping):
+        raise TypeError(
+            "files: names with what they hold are needed, such as "
+            f"{{'main.py': Path('main.py')}}, not {files!r:.80}"
+        )
+    return [file for path, content in files.items() for file in _unfold(_name(path), content)]
+
+
+def _name(path: object) -> str:
+    if not isinstance(path, str | PurePath):
+        raise TypeError(f"the name of a file is text or a Path, not {path!r:.80}")
+    return str(path)
 
 
 def _unfold(path: str, content: Content) -> Iterator[Outgoing]:

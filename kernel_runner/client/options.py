@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias, TypedDict
 
 import msgspec
 
-from kernel_runner.messages.options import Limits, StdinMode, TaskOptions, Terminal
+from kernel_runner.messages.options import NUMBERS, Limits, StdinMode, TaskOptions, Terminal
 
 LimitValues: TypeAlias = Limits | Mapping[str, float | str]
 """Limits, or their values by name: ``{"wall_s": 10, "memory_bytes": 256 << 20}``."""
@@ -54,11 +54,22 @@ def task_options(options: QueuedOptions) -> TaskOptions:
     if unknown := options.keys() - QueuedOptions.__annotations__.keys():
         known = ", ".join(sorted(QueuedOptions.__annotations__))
         raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {known}")
-    if isinstance(options.get("args"), str | bytes):
-        raise ValueError(f"args is a sequence of words, not {options['args']!r:.80}")
+    for name in ("args", "sources"):
+        if isinstance(given := options.get(name), str | bytes):
+            raise ValueError(f"{name} is a sequence of words, not {given!r:.80}")
     stdin = options.get("stdin", "prompt")
     if not isinstance(stdin, bytes) and stdin not in ("prompt", "stream", "none"):
         raise ValueError(f"stdin is 'prompt', 'stream', 'none' or bytes, not {stdin!r:.80}")
+    try:
+        return _checked(_told(options, stdin))
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).rpartition(" - at `$.")
+        raise ValueError(f"{where.rstrip('`')}: {what}" if what else str(error)) from error
+    except TypeError as error:  # what is no sequence, no mapping, or nothing that can be sent
+        raise ValueError(f"an option has a value that it cannot have: {error}") from error
+
+
+def _told(options: QueuedOptions, stdin: StdinMode | bytes) -> TaskOptions:
     tty = options.get("tty")
     return TaskOptions(
         run=options.get("run"),
@@ -73,6 +84,16 @@ def task_options(options: QueuedOptions) -> TaskOptions:
         keep_background=options.get("keep_background", False),
         as_data=options.get("as_data", False),
     )
+
+
+def _checked(options: TaskOptions) -> TaskOptions:
+    """The same, if the runner can read it; raises `ValidationError`."""
+    plain = msgspec.to_builtins(options, builtin_types=(bytes,))
+    checked = msgspec.convert(plain, TaskOptions, builtin_types=(bytes,))
+    for name in NUMBERS:
+        if (value := getattr(checked.limits, name)) is not None and not value > 0:
+            raise ValueError(f"limits: {name} has to be above 0, not {value:g}")
+    return options
 
 
 def _limits(given: LimitValues | None, wall_s: float | None) -> Limits:

@@ -25,6 +25,8 @@ class Result(msgspec.Struct, frozen=True):
         stderr: what it wrote to its standard error.
         output: both, in the order of arrival.
         media: what it displayed.
+        signals: the rungs that an interrupt, a cancel or a limit climbed, such as ``SIGTERM``.
+        traceback: what the code of a query raised, as data, where its language tells it.
         limits_hit: the limits that made calls fail or output be dropped, as far as is known.
         files: what was made or changed in the work directory meanwhile, hidden files of the
             runner left out; None when it is not known.
@@ -48,6 +50,8 @@ class Result(msgspec.Struct, frozen=True):
     stderr: str
     output: str
     media: tuple[events.Media, ...]
+    signals: tuple[str, ...] = ()
+    traceback: events.ErrorDetails | None = None
     limits_hit: tuple[str, ...] = ()
     files: tuple[str, ...] | None = None
     files_note: str | None = None
@@ -170,6 +174,8 @@ def _result(
         stderr=stderr,
         output=text("stdout", "stderr") if stdout and stderr else stdout or stderr,
         media=tuple(media),
+        signals=finish.signals,
+        traceback=finish.traceback,
         limits_hit=finish.limits_hit,
         files=finish.files,
         files_note=finish.files_note,

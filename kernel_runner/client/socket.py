@@ -18,6 +18,8 @@ from kernel_runner.zsocket import KEEPALIVE, ZSocket, end_context
 
 RECONNECT: Final[Mapping[int, int]] = {zmq.RECONNECT_IVL: 10, zmq.RECONNECT_IVL_MAX: 1_000}
 """In milliseconds, twice as long each time; by itself libzmq waits 100 from the first time on."""
+LAST_PORT: Final = 65_535
+"""libzmq takes a larger one without a word."""
 SETTLE_SECONDS: Final = 0.02
 """ZeroMQ tells of an end a moment before it hands over the last that was received."""
 FAILED_HANDSHAKES: Final = (
@@ -70,11 +72,24 @@ class ClientSocket:
         self._monitor: ZSocket | None = None
         self._settling: asyncio.TimerHandle | None = None
         self._works = self._is_paused = False
+        port = address.rpartition(":")[2]
+        if address.startswith("tcp://") and port.isdecimal() and int(port) > LAST_PORT:
+            raise BadAddress(address)
         try:
             self._open()
         except zmq.ZMQError as error:
             self.close()
             raise BadAddress(address) from error
+
+    async def why_silent(self) -> str:
+        """Why there is no answer, as far as can be known: `trouble`, or the host is not known."""
+        host = self.address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+        if self.address.startswith("tcp://"):
+            try:
+                await asyncio.get_running_loop().getaddrinfo(host, None)
+            except (OSError, UnicodeError) as error:
+                return f"{host} is not known as a host ({error})"
+        return self.trouble
 
     def send(self, command: Command, request_id: str) -> None:
         """Send one command, or keep it until it can be sent."""

@@ -20,7 +20,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Self, Unpack
 
 from kernel_runner import client
@@ -323,7 +323,7 @@ class Kernel:
 
     def upload(
         self,
-        path: str,
+        path: str | PurePath,
         content: Content,
         *,
         executable: bool = False,

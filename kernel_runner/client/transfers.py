@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO, Final
 
 import msgspec
@@ -24,7 +24,7 @@ class Transfers(Connection):
 
     async def upload(
         self,
-        path: str,
+        path: str | PurePath,
         content: Content,
         *,
         executable: bool = False,
@@ -36,6 +36,7 @@ class Transfers(Connection):
         on where it ended when the same content is uploaded again.
 
         Args:
+            path: its name there, below the work directory.
             content: text, bytes, or a `Path` of this side.  A folder is sent with all that it
                 holds; of folders that hold nothing nothing is seen on the other side.
             executable: whether it can be run; files of this side say so themselves.

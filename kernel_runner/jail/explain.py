@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kernel_runner.jail import syscalls
-from kernel_runner.jail.schema import Policy
+from kernel_runner.jail.schema import Policy, Ports
 
 GROUPS: Final = {
     "sysv-ipc": "shared memory, semaphores and queues of System V",
@@ -17,6 +17,12 @@ GROUPS: Final = {
     "attributes": "extended attributes of files",
     "aio": "the old asynchronous input and output",
     "odd": "what hardly any program uses",
+}
+
+REPORTS: Final = {
+    True: "also of files",
+    False: "not of files (--paths)",
+    "writes": "of files that would be written (--paths: of all)",
 }
 
 
@@ -61,14 +67,20 @@ def _network(policy: Policy) -> list[str]:
     network = policy.network
     words = []
     if network.listen:
-        words.append(f"listen on TCP {_list(network.listen)}")
+        words.append(f"listen on TCP {_ports(network.listen)}")
     if network.connect:
-        words.append(f"connect to TCP {_list(network.connect)} of any host")
+        words.append(f"connect to TCP {_ports(network.connect)} of any host")
     if network.udp:
         words.append("UDP with anybody")
     if network.unix:
         words.append("sockets of this machine, by path")
+    elif network.sockets:
+        words.append(f"the sockets {_list(network.sockets)}")
     return [_line("network", "; ".join(words) or "none; pairs of sockets among its own processes")]
+
+
+def _ports(ports: Ports) -> str:
+    return "ports, any" if ports == "any" else _list(ports)
 
 
 def _processes(policy: Policy) -> list[str]:
@@ -123,6 +135,6 @@ def _ends(policy: Policy) -> list[str]:
     )
     return [
         _line("else", says[policy.on_violation]),
-        _line("reports", "also of files" if policy.report.paths else "not of files (--paths)"),
+        _line("reports", REPORTS[policy.report.paths]),
         _line("needs", f"{need}; on a kernel without, {missing}"),
     ]

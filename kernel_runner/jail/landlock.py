@@ -77,16 +77,19 @@ class Ruleset:
 
     Args:
         version: the ABI to use, at least 1 and at most what `abi` says.
+        ports: the rights of ports that are refused unless they are given.
         open_abstract: abstract sockets outside may be reached.
     """
 
-    def __init__(self, version: int, *, open_abstract: bool = False) -> None:
+    def __init__(
+        self, version: int, *, ports: int = BIND_TCP | CONNECT_TCP, open_abstract: bool = False
+    ) -> None:
         self._rights = handled_rights(version)
         self._has_ports = version >= ABI_FOR["ports"]
         scope = 0
         if version >= ABI_FOR["scope"]:
             scope = SCOPE_SIGNALS | (0 if open_abstract else SCOPE_ABSTRACT_SOCKETS)
-        ports = BIND_TCP | CONNECT_TCP if self._has_ports else 0
+        ports = ports if self._has_ports else 0
         size = 24 if version >= ABI_FOR["scope"] else 16 if self._has_ports else 8
         attributes = struct.pack("=QQQ", self._rights, ports, scope)[:size]
         self.fd = kernel.call(kernel.LANDLOCK_CREATE, attributes, size, 0)
@@ -132,12 +135,16 @@ def ruleset_of(
     places: Mapping[str, Iterable[str]],
     version: int,
     *,
-    listen: Iterable[int],
-    connect: Iterable[int],
+    listen: Iterable[int] | None,
+    connect: Iterable[int] | None,
     open_abstract: bool,
 ) -> tuple[Ruleset, list[str]]:
-    """The ruleset of the lists of a policy, and which of their paths do not exist."""
-    ruleset = Ruleset(version, open_abstract=open_abstract)
+    """The ruleset of the lists of a policy, and which of their paths do not exist.
+
+    `listen` and `connect` are ports, or None for any.
+    """
+    ports = (0 if listen is None else BIND_TCP) | (0 if connect is None else CONNECT_TCP)
+    ruleset = Ruleset(version, ports=ports, open_abstract=open_abstract)
     missing: list[str] = []
     rights: dict[str, int] = {}
     for name, paths in places.items():
@@ -146,5 +153,5 @@ def ruleset_of(
     for path, right in rights.items():
         if not ruleset.allow_path(path, right):
             missing.append(path)
-    ruleset.allow_ports(listen, connect)
+    ruleset.allow_ports(listen or (), connect or ())
     return ruleset, missing

@@ -43,6 +43,7 @@ class Jail:
         absent: paths of the plan that do not exist.
         write_roots: the real paths of what may be written to, before the program could change
             where a link leads.
+        sockets: the paths that may be connected to.
 
     Raises:
         KernelLacks: the kernel cannot enforce a rule, and the plan insists.
@@ -72,6 +73,7 @@ class Jail:
         for path in self.write_roots:
             if path in SYSTEM:
                 raise JailError(f"{path} is never writable: choose another work directory")
+        self.sockets = places.put_in(plan["sockets"], variables)
         self.absent: list[str] = []
         self._ruleset: landlock.Ruleset | None = None
         if self.abi and contain:
@@ -85,6 +87,8 @@ class Jail:
         self._rlimits = plan["rlimits"]
         code = plan["filters"]["listening" if listens else "silent"]
         self._filter = _Filter(code)
+        # for one that is in a jail with a listener already: that one does not let it have another
+        self._alone = _Filter(plan["filters"]["silent"]) if plan["best_effort"] else None
         self._guard = _guard(guarded, self.abi)
 
     def roots(self) -> dict[str, list[str]]:
@@ -94,8 +98,15 @@ class Jail:
         }
         return {**found, "write": self.write_roots}
 
-    def enter(self) -> int | None:
+    @property
+    def ruleset_fd(self) -> int | None:
+        """What `enter` needs open, if anything."""
+        return None if self._ruleset is None else self._ruleset.fd
+
+    def enter(self, ruleset_fd: int | None = None) -> int | None:
         """Put this process under the plan, for ever; returns the listener, if there is one.
+
+        `ruleset_fd` is where `ruleset_fd` has moved to, if it has.
 
         The listener has to be handed to whoever answers before anything but write, sendmsg,
         close, execve and exit is called.
@@ -107,7 +118,7 @@ class Jail:
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         drop_capabilities()
         if self._ruleset is not None:
-            landlock.restrict_self(self._ruleset.fd)
+            landlock.restrict_self(self._ruleset.fd if ruleset_fd is None else ruleset_fd)
         if self._guard is not None:
             self._guard.install(0)
         if not self._listens:
@@ -116,6 +127,9 @@ class Jail:
         try:
             listener = self._filter.install(kernel.NEW_LISTENER | kernel.WAIT_KILLABLE_RECV)
         except OSError as error:
+            if error.errno in (errno.EBUSY, errno.EPERM) and self._alone is not None:
+                self._alone.install(0)
+                return None
             if error.errno != errno.EINVAL:
                 raise
             listener = self._filter.install(kernel.NEW_LISTENER)  # before Linux 5.19
@@ -196,17 +210,22 @@ def set_limits(rlimits: Mapping[int, int]) -> None:
         resource.setrlimit(which, (value, value))
 
 
-def environment_of(plan: Plan, variables: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """What of this process's environment the program gets."""
+def environment_of(
+    plan: Plan,
+    variables: Mapping[str, Sequence[str]],
+    environ: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
+    """What of the environment the program gets; of all of it, `*`, even TMPDIR is kept."""
     exact = {one for one in plan["keep"] if not one.endswith("*")}
     beginnings = tuple(one[:-1] for one in plan["keep"] if one.endswith("*"))
     kept = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in environ.items()
         if name in exact or (beginnings and name.startswith(beginnings))
     }
     added = {
         name: next(iter(places.put_in([value], variables)), "")
         for name, value in plan["set"].items()
     }
-    return {**kept, "TMPDIR": variables["tmp"][0], **added}
+    own = {} if "*" in plan["keep"] else {"TMPDIR": variables["tmp"][0]}
+    return {**kept, **own, **added}

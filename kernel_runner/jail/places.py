@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Final
 
-VARIABLES: Final = ("work_dir", "tmp", "python", "program", "terminal", "home", "package")
+VARIABLES: Final = ("work_dir", "tmp", "python", "program", "terminal", "home", "package", "media")
 """`{python}`: the virtual environment or installation of Python that the program is in;
 `{program}`: its own file; `{terminal}`: the terminals that it is given; `{package}`: the folder
-that this package is in.  Some may be nothing."""
+that this package is in; `{media}`: the socket where a runner takes what its program shows.  Some
+may be nothing."""
 
 
 def put_in(paths: Iterable[str], variables: Mapping[str, Sequence[str]]) -> list[str]:

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
         policy: str  # as reports name it
         file: str
         places: dict[str, list[str]]  # read, execute, write, device
-        listen: list[int]
-        connect: list[int]
+        listen: list[int] | None  # None: any port
+        connect: list[int] | None
         unix: bool
+        sockets: list[str]
         max_processes: int | None
         max_threads: int | None
         rlimits: dict[int, int]
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 
 CACHE: Final = "__jailcache__"
+_loaded: Final[dict[str, Plan]] = {}
 MADE_BY: Final = ("bpf.py", "numbers.py", "plan.py", "policy.py", "rules.py", "syscalls.py")
 
 
@@ -66,6 +68,17 @@ def load(name: str, *, paths: bool = False) -> Plan:
     plan = policy.compile_policy(chosen, path)
     _keep(path, kind, read.texts, plan)
     return plan
+
+
+def load_once(name: str) -> Plan:
+    """The same for a process that lives on: what a program does to the file changes nothing.
+
+    Raises:
+        PolicyError: it cannot be used.
+    """
+    if name not in _loaded:
+        _loaded[name] = load(name)
+    return _loaded[name]
 
 
 def _cache_file(path: str, kind: str) -> str:

@@ -244,6 +244,9 @@ def compile_policy(policy: Policy, path: str, machine: Machine | None = None) ->
     if machine is None:
         raise PolicyError(path, None, "", "only x86_64 and aarch64 are known")
     files, network, limits = policy.files, policy.network, policy.limits
+    if network.sockets and (network.listen or network.connect or network.udp):
+        reason = "not with ports or udp: no call may be let go on for what its memory says"
+        raise PolicyError(policy_files.shown(path), None, "network.sockets", reason)
     clauses = rules.clauses(choice_of(policy), machine)
     silent = rules.lower_to_kill if policy.on_violation == "kill" else rules.lower_to_errno
     filters = {
@@ -256,9 +259,10 @@ def compile_policy(policy: Policy, path: str, machine: Machine | None = None) ->
         "places": {
             one: list(getattr(files, one)) for one in ("read", "execute", "write", "device")
         },
-        "listen": list(network.listen),
-        "connect": list(network.connect),
+        "listen": _ports(network.listen),
+        "connect": _ports(network.connect),
         "unix": network.unix,
+        "sockets": list(network.sockets),
         "max_processes": _count(policy.process.max_processes),
         "max_threads": _count(policy.process.max_threads),
         "rlimits": dict(_rlimits(policy)),
@@ -287,6 +291,7 @@ def choice_of(policy: Policy) -> Choice:
         "listen": bool(network.listen),
         "udp": network.udp,
         "unix": network.unix,
+        "sockets": bool(network.sockets),
         "metadata": policy.files.metadata,
         "paths": policy.report.paths,
     }
@@ -299,6 +304,10 @@ def _numbers(answers: Mapping[str, str]) -> dict[str, int]:
         assert number is not None, "it was validated"
         found.update(dict.fromkeys(syscalls.expand([word]), number))
     return found
+
+
+def _ports(ports: schema.Ports) -> list[int] | None:
+    return None if ports == "any" else [one for one in ports if isinstance(one, int)]
 
 
 def _count(count: schema.Count) -> int | None:

@@ -9,6 +9,7 @@ A verdict is `(kind, errno, rule)`; `rule` is the key of the policy that a repor
     fork, thread   counted, and made while the policy's numbers allow it
     own       made for a thread of the same process, else as deny; made where nobody listens
     metadata  the supervisor makes the call for the program, see `broker.py`
+    socket    the supervisor connects, to a socket that is listed
     path, port     made; what Landlock is going to refuse is reported
     watch     made, and reported
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 
 from kernel_runner.jail import syscalls
 from kernel_runner.jail.bpf import ALLOW, ERRNO, KILL_PROCESS, NOTIFY
@@ -39,15 +41,18 @@ if TYPE_CHECKING:
         quiet: dict[str, int]
         kill: list[str]
         watch: list[str]
-        inet: bool  # any TCP port is allowed
+        inet: bool  # some TCP port is allowed
         listen: bool
         udp: bool
         unix: bool
+        sockets: bool  # some path may be connected to
         metadata: str  # broker, allow or deny
-        paths: bool
+        paths: bool | str  # "writes": only where something would be written
 
 
 ALL: Final = 0xFFFFFFFF
+REFUSED_ALONE: Final = ("deny", "quiet", "metadata", "socket")
+"""What is refused where nobody listens."""
 PERMIT: Final = ("allow", 0, "")
 
 NAMESPACES: Final = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
@@ -80,6 +85,8 @@ PRCTLS_OF_OTHERS: Final = (8, 24, 28, 35, 62, 0x59616D61)
 
 MFD_NOEXEC_SEAL: Final = 8
 NEW_LISTENER: Final = 8
+FLAGS_OF_OPEN: Final = {"open": 1, "openat": 2}
+WRITES: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 PATH_CALLS: Final = (
     "open", "openat", "openat2", "creat", "execve", "truncate", "unlink", "unlinkat", "mkdir",
     "mkdirat", "rmdir", "rename", "renameat", "renameat2", "symlink", "symlinkat", "link",
@@ -117,8 +124,18 @@ def _of_call(call: str, choice: Choice, checked: Clauses | None) -> Clauses:
         return _only(watched)
     always = syscalls.group_of(call) in syscalls.ALWAYS
     if always or is_granted:
-        return _only(("path", 0, "") if choice["paths"] and call in PATH_CALLS else PERMIT)
+        return _told(call, choice["paths"]) if call in PATH_CALLS else _only(PERMIT)
     return _only(("deny", errno.EPERM, "syscalls"))
+
+
+def _told(call: str, paths: bool | str) -> Clauses:
+    """A call with a path, that is reported when Landlock refuses it."""
+    if not paths or (paths == "writes" and call == "execve"):
+        return _only(PERMIT)
+    told: Verdict = ("path", 0, "")
+    if paths == "writes" and call in FLAGS_OF_OPEN:
+        return (_where(_none_of(FLAGS_OF_OPEN[call], WRITES)), ((), told))
+    return _only(told)
 
 
 def _only(verdict: Verdict) -> Clauses:
@@ -195,9 +212,13 @@ def _network_rules(choice: Choice) -> dict[str, Clauses]:
     else:
         quiet = ("quiet", errno.EACCES, network)
         sockets.append(_where(_is(0, AF_UNIX), _is(1, NSCD), verdict=quiet))
+        if choice["sockets"]:
+            # one of a stream can send to nobody before it is connected
+            sockets.append(_where(_is(0, AF_UNIX), (1, KIND, (STREAM,))))
     pairs = (STREAM, SEQPACKET, DATAGRAM) if choice["unix"] else (STREAM, SEQPACKET)
     may_listen = choice["listen"] or (choice["unix"] and not choice["inet"])
     to_port: Verdict = ("port", 0, network) if choice["inet"] else PERMIT
+    to_listed: Verdict = ("socket", errno.EACCES, "network.sockets")
     no_option: Verdict = ("deny", errno.EPERM, network)
     # a connection that is opened by its first message is not seen by Landlock
     plain = {
@@ -216,7 +237,7 @@ def _network_rules(choice: Choice) -> dict[str, Clauses]:
             _where(_is(1, SOL_TCP), _is(2, TCP_ULP), verdict=no_option),
             ((), PERMIT),
         ),
-        "connect": _only(to_port),
+        "connect": _only(to_listed if choice["sockets"] and not choice["unix"] else to_port),
         "bind": _only(to_port),
     }
 
@@ -253,7 +274,7 @@ def lower_to_errno(verdict: Verdict) -> int:
     kind, code, _ = verdict
     if kind == "kill":
         return KILL_PROCESS
-    return ERRNO | (code or errno.EPERM) if kind in ("deny", "quiet", "metadata") else ALLOW
+    return ERRNO | (code or errno.EPERM) if kind in REFUSED_ALONE else ALLOW
 
 
 def lower_to_kill(verdict: Verdict) -> int:

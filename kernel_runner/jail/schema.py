@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65_535)]
+Ports: TypeAlias = tuple[Port, ...] | Literal["any"]
 Count: TypeAlias = Annotated[int, Meta(ge=1)] | Literal["unlimited"]
 SIZE: Final = r"^(\d+) ?(B|KiB|MiB|GiB|TiB)$"
 TIME: Final = r"^(\d+(?:\.\d+)?) ?(ms|s|min|h)$"
@@ -36,10 +37,11 @@ class Files(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """TCP ports by Landlock, the rest by the filter."""
 
-    listen: tuple[Port, ...] = ()
-    connect: tuple[Port, ...] = ()
+    listen: Ports = ()
+    connect: Ports = ()
     udp: bool = False
     unix: bool = False
+    sockets: tuple[Path, ...] = ()  # that streams may be connected to where `unix` is false
 
 
 class Process(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -78,9 +80,12 @@ class Syscalls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`paths`: refused files and programs are named; opening becomes much dearer."""
+    """`paths`: refused files and programs are named; opening becomes much dearer.
 
-    paths: bool = False
+    With `writes` only what would be written: opening for reading costs as much as ever.
+    """
+
+    paths: bool | Literal["writes"] = False
 
 
 class Require(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Final, Protocol, TypeAlias
 
+    from kernel_runner.jail.connector import Connector
     from kernel_runner.jail.plan import Plan
     from kernel_runner.jail.report import Reporter
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
         @property
         def write_roots(self) -> Sequence[str]: ...
+        @property
+        def sockets(self) -> Sequence[str]: ...
         def roots(self) -> Mapping[str, Sequence[str]]: ...
 
     class Learner(Protocol):
@@ -91,6 +94,7 @@ class Supervisor:
         self._forks: list[Fork] = []
         self._late: list[tuple[float, int, int]] = []
         self._slot = 0.0
+        self._connector: Connector | None = None
         self.killed = False
         _wake_on_same_processor(listener)
 
@@ -114,6 +118,8 @@ class Supervisor:
             self._answer(ident, 0)
         elif kind == "metadata":
             self._broker(ident, pid, number, args)
+        elif kind == "socket":
+            self._connect(ident, pid, number, args)
         elif kind in ("path", "port", "watch"):
             self._tell(ident, pid, number, args, kind)
             self._answer(ident, 0)
@@ -134,7 +140,10 @@ class Supervisor:
             self._decide_late_forks()
         while self._late and self._late[0][0] <= now:
             _, ident, code = self._late.pop(0)
-            self._answer(ident, code)
+            if self._connector is not None and self._connector.is_asked(ident):
+                self._try_to_connect(ident, self._connector)
+            else:
+                self._answer(ident, code)
 
     def _answer(self, ident: int, code: int) -> None:
         """The call fails with `code`; with 0 it is made."""
@@ -209,6 +218,32 @@ class Supervisor:
         else:
             self._answer(ident, code)  # as the call would fail without a jail
 
+    def _connect(self, ident: int, pid: int, number: int, args: list[int]) -> None:
+        from kernel_runner.jail.connector import Connector  # late: most programs need none
+
+        try:
+            path = target.socket_path_of(pid, args)
+        except OSError as error:
+            self._answer(ident, error.errno or errno.EFAULT)
+            return
+        if path is None or path not in self._jail.sockets:
+            what = f"{self._name(number)} {path or 'to no path'}: not in network.sockets"
+            self._refuse_with(ident, pid, number, args, errno.EACCES, "network.sockets", what, path)
+            return
+        if self._connector is None:
+            self._connector = Connector(self._listener)
+        self._connector.ask(ident, target.signed(args[0]), path)
+        self._try_to_connect(ident, self._connector)
+
+    def _try_to_connect(self, ident: int, connector: Connector) -> None:
+        code = connector.carry_out(ident)
+        if code == errno.EAGAIN:
+            self._answer_late(ident, code)
+        elif code:
+            self._answer(ident, code)
+        else:
+            self._send(struct.pack(ANSWER, ident, 0, 0, 0))
+
     def _tell(self, ident: int, pid: int, number: int, args: list[int], kind: str) -> None:
         """Report what Landlock is going to refuse, or learn what is used."""
         call = self._name(number)
@@ -239,10 +274,8 @@ class Supervisor:
         if self._learner is not None:
             self._learner.saw_port(call, port)
         key = "listen" if call == "bind" else "connect"
-        if (
-            self._learner is None
-            and port not in self._plan["listen" if key == "listen" else "connect"]
-        ):
+        allowed = self._plan["listen" if key == "listen" else "connect"]
+        if self._learner is None and allowed is not None and port not in allowed:
             what = f"{call} to TCP port {port}: not in network.{key}"
             self._say(pid, number, args, f"network.{key}", errno.EACCES, what)
 
@@ -344,7 +377,7 @@ def load_all() -> None:
     """What is otherwise loaded when it is first needed, while a program may write where it is."""
     for name in ("json", "shutil"):
         __import__(name)
-    for name in ("broker", "report", "syscalls"):
+    for name in ("broker", "connector", "report", "syscalls"):
         __import__(f"kernel_runner.jail.{name}")
 
 

@@ -85,9 +85,9 @@ class Cell:
                     case events.WaitingInput(is_password=is_password):
                         self._asking = True
                         self._ask(self._streams.take_line(), is_password)
-                    case events.Log(level=level, text=text) if level not in ("debug", "info"):
+                    case events.Log() if event.level not in ("debug", "info"):
                         self._streams.end()
-                        self._streams.feed("stderr", f"kernel-runner: {text}\n".encode())
+                        self._streams.feed("stderr", f"kernel-runner: {event.sentence}\n".encode())
                     case events.Refused(message=message):
                         return events.Finished(
                             "finished", NEVER_RAN, "bad-request", message=message

@@ -43,7 +43,7 @@ class CompiledRunner(BaseRunner):
         raise NothingToRun("no program was built: neither by `build`, nor main or a.out")
 
     async def query(self, code: str) -> ExitCode:
-        folder = Path(tempfile.mkdtemp(prefix="query-", dir=self.host.scratch))
+        folder = Path(tempfile.mkdtemp(prefix="query-", dir=self.host.folder_of_programs))
         try:
             source, binary = folder / f"query{self.extensions[0]}", folder / "query"
             source.write_text(code, encoding="utf-8")

@@ -104,6 +104,7 @@ class Driver:
                 cwd=cwd,
                 program_streams=raw,
                 signals=[],
+                on_killed=self._violate,
             )
         except LaunchError:
             self._commands.close()
@@ -111,6 +112,10 @@ class Driver:
         self.meter = CellMeter(self._program.spawned)
         self.alive = True
         self._program.spawned.exited.add_done_callback(lambda _: self._lost())
+
+    def _violate(self, sentence: str) -> None:
+        if self._owners.last is not None:
+            self._owners.last.violate(sentence)
 
     def _flow(self) -> Flow:
         return Flow(
@@ -220,7 +225,7 @@ class Driver:
     def _send_interrupt(self) -> None:
         self._program.spawned.signal(signal.SIGINT, "group")
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         if self._done is None or self._done.done():
             return  # it ended by itself just before that was seen
         self.interrupt(force=False)
@@ -298,6 +303,7 @@ class Driver:
 
     def _drain_raw(self) -> None:
         """Pass on what C code and child processes have written before this moment."""
+        self._program.spawned.read_refusals()
         self._release_held()
         self._draining = True
         for reader in self._streams.readers:

@@ -45,7 +45,7 @@ class Kept(Protocol):
 
     def interrupt(self, *, force: bool) -> None: ...
 
-    def stop_for_limit(self) -> None: ...
+    def stop_for_limit(self, name: str) -> None: ...
 
 
 class _Patience:
@@ -57,7 +57,7 @@ class _Patience:
     def interrupt(self, *, force: bool) -> None:
         self.ended.set()
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         self.ended.set()
 
 

@@ -60,7 +60,7 @@ class JupyterRunner(InterpreterRunner):
         kernel = await JupyterKernel.start(
             self.host.launcher,
             self.kernel,
-            scratch=self.host.scratch,
+            folder=self.host.folder_of_programs,
             env=self.environment({}),
             cwd=self.workspace.root,
         )

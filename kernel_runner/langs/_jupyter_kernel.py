@@ -43,7 +43,7 @@ class JupyterKernel:
     meter: CellMeter
     interrupt_again_seconds: float | None = None
 
-    def __init__(self, name: str, scratch: Path) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         self._name, self._spec = name, find_spec(name)
         self._loop = asyncio.get_running_loop()
         self._by_message = False
@@ -60,7 +60,7 @@ class JupyterKernel:
         self._heard = asyncio.Event()
         self._hurry = asyncio.Event()
         self.alive = False
-        self._link = Link(self._spec, scratch, on_published=self._hear, on_question=self._ask)
+        self._link = Link(self._spec, folder, on_published=self._hear, on_question=self._ask)
 
     @classmethod
     async def start(
@@ -68,7 +68,7 @@ class JupyterKernel:
         launcher: Launcher,
         name: str,
         *,
-        scratch: Path,
+        folder: Path,
         env: Mapping[str, str],
         cwd: Path,
     ) -> "JupyterKernel":
@@ -79,7 +79,7 @@ class JupyterKernel:
             LaunchError: it could not be started.
             InterpreterDied: it ended at once, or was not ready in time.
         """
-        kernel = cls(name, scratch)
+        kernel = cls(name, folder)
         try:
             await kernel._launch(launcher, env, cwd)
             async with asyncio.timeout(READY_SECONDS):
@@ -104,10 +104,15 @@ class JupyterKernel:
             cwd=cwd,
             program_streams=self._streams,
             signals=[],
+            on_killed=self._violate,
         )
         self.meter = CellMeter(self._program.spawned)
         self.alive = True
         self._program.spawned.exited.add_done_callback(lambda _: self._lost())
+
+    def _violate(self, sentence: str) -> None:
+        if self._cell is not None:
+            self._cell.task.violate(sentence)
 
     async def _until_ready(self) -> None:
         """Return when it answers, what it publishes is heard, and its questions can arrive."""
@@ -207,7 +212,7 @@ class JupyterKernel:
         else:
             self._program.spawned.signal(signal.SIGINT, "group")
 
-    def stop_for_limit(self) -> None:
+    def stop_for_limit(self, name: str) -> None:
         assert self._program is not None, "it has started"
         self.interrupt(force=False)
         program = self._program

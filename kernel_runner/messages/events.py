@@ -58,6 +58,10 @@ class ClearOutput(Event, frozen=True):
     wait: bool = False
 
 
+JAIL: Final = "kernel_runner.jail"
+"""The logger of what jails refuse."""
+
+
 class Log(Event, frozen=True):
     """The runner's own log; `time` is ISO 8601 with the zone."""
 
@@ -66,6 +70,11 @@ class Log(Event, frozen=True):
     time: str
     logger: str
     text: str
+
+    @property
+    def sentence(self) -> str:
+        """For people: without the JSON object that stands behind what a jail has refused."""
+        return self.text.partition(' {"rule": ')[0] if self.logger == JAIL else self.text
 
 
 def local_time(seconds: float) -> str:

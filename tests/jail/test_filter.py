@@ -24,10 +24,12 @@ PLAIN: "Choice" = {
     "listen": False,
     "udp": False,
     "unix": False,
+    "sockets": False,
     "metadata": "broker",
     "paths": False,
 }
 WIDE: "Choice" = {**PLAIN, "inet": True, "listen": True, "udp": True, "unix": True, "paths": True}
+LISTED: "Choice" = {**PLAIN, "sockets": True, "paths": "writes"}
 INTERESTING = (0, 1, 2, 3, 5, 8, 10, 16, 22, 35, 262, 0x5412, 0x10000000, 0x80801, 0x20000000)
 ARGUMENTS = [
     (0,) * 6,
@@ -42,7 +44,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("machine", MACHINES.values(), ids=MACHINES)
-@pytest.mark.parametrize("choice", [PLAIN, WIDE], ids=["plain", "wide"])
+@pytest.mark.parametrize("choice", [PLAIN, WIDE, LISTED], ids=["plain", "wide", "listed"])
 @pytest.mark.parametrize("way", WAYS)
 def test_the_filter_returns_what_the_clauses_say(
     machine: Machine, choice: "Choice", way: str

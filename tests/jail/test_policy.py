@@ -41,7 +41,7 @@ BAD = {
     "files: {read: [/usr/../root]}": "own.yml:1: files.read[0]: /usr/../root: write it without ..",
     "files: {read: [usr]}": "own.yml:1: files.read[0]: Expected `str` matching regex",
     "network: {listen: [70000]}": "own.yml:1: network.listen[0]: Expected `int` <= 65535",
-    "network: {listen: raw}": "own.yml:1: network.listen: Expected `array`, got `str`",
+    "network: {listen: raw}": "own.yml:1: network.listen: Invalid enum value 'raw'",
     "limits: {file_size: 3 GB}": "own.yml:1: limits.file_size: Expected `str` matching regex",
     "on_violation: scold": "own.yml:1: on_violation: Invalid enum value 'scold'",
     "extends: nobody": "own.yml:1: extends: nobody: no policy of this name",

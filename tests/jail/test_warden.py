@@ -1,5 +1,7 @@
 """A spawner that puts each of its programs into a jail of its own, with one warden for all."""
 
+import contextlib
+import ctypes
 import json
 import os
 import socket
@@ -97,3 +99,29 @@ def test_a_fork_that_never_executes_is_in_the_jail_too(made: Jail, work: Path) -
         os.close(records_fd)
 
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 11
+
+
+def test_an_ancestor_reads_memory_for_a_warden_that_may_not() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    kept = ctypes.create_string_buffer(b"in the memory of this process")
+    address = ctypes.addressof(kept)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            ours.close()
+            read = warden.asking(theirs)
+            code = int(read(os.getppid(), address, 9) != b"in the me")
+            with contextlib.suppress(PermissionError):
+                read(os.getppid(), 0, 9)
+                code = 2
+        finally:
+            os._exit(code)
+    theirs.close()
+    with ours:
+        assert [warden.answer(ours), warden.answer(ours), warden.answer(ours)] == [
+            True,
+            True,
+            False,
+        ]
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
