@@ -1,6 +1,6 @@
 """A folder in; which of its files were made or changed between two looks out.
 
-A look is a list of all files with their size, time and inode.  It is made anew only if something
+A look is a list of all files with their size, times and inode.  It is made anew only if something
 has happened since the one before: the kernel tells that by inotify, for the price of one read.
 """
 
@@ -28,8 +28,11 @@ EVENT_BYTES: Final = 65_536
 _MASK: Final = 0x2 | 0x4 | 0x40 | 0x80 | 0x100 | 0x200 | 0x01000000 | 0x02000000 | 0x80000000
 _IGNORED: Final = 0x8000
 
-State: TypeAlias = tuple[int, int, int]
-"""Inode, size in bytes, time of the last change in nanoseconds."""
+State: TypeAlias = tuple[int, int, int, int]
+"""Inode, size in bytes, when its content and when anything of it changed, in nanoseconds.
+
+The first of the times can be set by anybody, the second only by the kernel.
+"""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -147,7 +150,7 @@ def _look(root: Path, watch: Watch) -> Look:
             elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
                 with suppress(OSError):  # removed meanwhile
                     status = entry.stat(follow_symlinks=False)
-                    state = (status.st_ino, status.st_size, status.st_mtime_ns)
+                    state = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
                     found[prefix + entry.name] = state
     return Look(found)
 

@@ -80,9 +80,14 @@ class Server:
         return self._outbox.has_told
 
     @property
-    def is_done(self) -> bool:
-        """Whether nothing waits or runs, and all that was to tell was fetched or has expired."""
-        return self._queue.current is None and self._outbox.is_fetched
+    def is_idle(self) -> bool:
+        """Whether nothing waits or runs."""
+        return self._queue.current is None
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether all that was to tell was fetched or has expired."""
+        return self._outbox.is_fetched
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Answer commands until `stop` is set.  No child process is left on return.

@@ -65,8 +65,9 @@ class Workspace:
             try:
                 with os.fdopen(fd, "wb") as file:
                     file.write(data)
+                _check_place(folder, leaf, name)
                 os.replace(temporary, leaf, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
+            except (OSError, WorkspaceError):
                 os.unlink(temporary, dir_fd=folder)
                 raise
 
@@ -98,6 +99,7 @@ class Workspace:
     def rename(self, name: str, leaf: str) -> None:
         """Give a file another name in its folder, also if that was taken; raises as `write`."""
         with self._parent(name, create=False) as (folder, former), _reported(name):
+            _check_place(folder, leaf, leaf)
             os.replace(former, leaf, src_dir_fd=folder, dst_dir_fd=folder)
 
     def remove(self, name: str) -> None:
@@ -196,6 +198,14 @@ def is_part(name: str) -> bool:
     return name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX)
 
 
+def _check_place(folder: int, leaf: str, name: str) -> None:
+    """What is there and is neither a file nor a link is somebody's, who uses it."""
+    with suppress(FileNotFoundError):
+        mode = os.stat(leaf, dir_fd=folder, follow_symlinks=False).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            raise WorkspaceError("not-a-file", name, "not a regular file")
+
+
 def _check_offset(name: str, size: int, offset: int) -> None:
     if offset > size:
         text = f"{size} bytes of this upload are here, so it cannot go on at {offset}"
@@ -232,8 +242,12 @@ def _size_of(fd: int, name: str) -> int:
 
 def _parts(name: str) -> tuple[str, ...]:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\0" in name:
+    if path.is_absolute() or path.parts[:1] == ("..",):
         raise WorkspaceError("bad-path", repr(name), "leads out of the work directory")
+    if ".." in path.parts:
+        raise WorkspaceError("bad-path", repr(name), "may not contain '..'")
+    if "\0" in name:
+        raise WorkspaceError("bad-path", repr(name), "may not contain a null character")
     return path.parts
 
 

@@ -48,6 +48,21 @@ async def test_files_are_named_when_they_are_made_changed_replaced_or_moved(
     )
 
 
+async def test_a_change_that_keeps_size_and_time_is_seen_and_so_is_one_of_the_mode(
+    folder: Folder, work: Path
+) -> None:
+    for name in ("same", "rewritten", "mode"):
+        (work / name).write_text("x")
+    before = await folder.look()
+
+    status = (work / "rewritten").stat()
+    (work / "rewritten").write_text("y")
+    os.utime(work / "rewritten", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (work / "mode").chmod(0o700)
+
+    assert await since(folder, before) == ("mode", "rewritten")
+
+
 async def test_a_folder_where_nothing_happens_is_listed_once(folder: Folder, work: Path) -> None:
     (work / "deep").mkdir()
     before = await folder.look()

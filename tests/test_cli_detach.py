@@ -12,8 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 
+from kernel_runner.cli.detached import Detached
 from tests.commanding import COMMAND, assert_one_sentence, environment
 from tests.running import MARK, RunnerProcess, marked_processes, process_ended, runner
 from tests.screen import Terminal
@@ -23,6 +25,17 @@ from tests.wire import FAILURE_SECONDS
 LINES: Final = 1_000_000
 """Of 11 bytes each."""
 GATE: Final = "until [ -e go ]; do sleep 0.02; done"
+ASK_AND_DIE: Final = """
+import asyncio, os, signal, sys
+from kernel_runner.client import connect
+
+async def main():
+    async with connect(sys.argv[1]) as kernel:
+        await anext(kernel.query("echo left"))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
 MUCH: Final = f"seq -f %010.0f {LINES}; exit 7"
 
 
@@ -296,7 +309,7 @@ async def test_output_that_nobody_can_keep_waits_for_somebody(person: Person) ->
     await person.assert_nothing_left()
 
 
-async def test_a_runner_that_is_killed_is_forgotten(person: Person) -> None:
+async def test_a_runner_that_is_killed_is_told_once_and_forgotten(person: Person) -> None:
     name = person.detach("sleep 600")
     attached = person.start("attach")
     person.until(name, "busy")
@@ -306,7 +319,10 @@ async def test_a_runner_that_is_killed_is_forgotten(person: Person) -> None:
     await person.all_ended()
     done = person.run("attach", name)
 
-    assert_one_sentence(done, f"no detached work '{name}'; nothing is detached")
+    again = person.run("attach", name)
+
+    assert_one_sentence(done, f"{name} is lost with its runner")
+    assert_one_sentence(again, f"no detached work '{name}'; nothing is detached")
     await person.assert_nothing_left()
 
 
@@ -354,6 +370,22 @@ async def test_a_runner_that_is_never_asked_ends(person: Person) -> None:
         assert await process.wait() == 0
 
 
+async def test_what_a_killed_client_has_left_keeps_no_runner_that_nobody_finds(
+    person: Person,
+) -> None:
+    name = person.detach(f"echo begin; {GATE}")
+    socket = Path(person.mark, "kernel-runner", "detached", name, "session")
+    client = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", ASK_AND_DIE, f"ipc://{socket}"), env=person.env
+    )
+    assert await client.wait() == -signal.SIGKILL
+    (person.folder / "go").touch()
+    done = person.run("attach", name)
+
+    assert (done.returncode, done.stdout) == (0, "begin\n")
+    await person.assert_nothing_left()
+
+
 # At a runner that is there ---------------------------------------------------------------------
 
 
@@ -380,6 +412,33 @@ async def test_it_is_detached_to_a_runner_that_is_there_and_that_one_stays(
     assert (done.returncode, done.stdout) == (3, "in work\n")
     assert_one_sentence(again, f"no detached work '{name}'")
     assert "state     idle" in still.stdout
+
+
+async def test_what_is_lost_with_a_runner_that_was_there_is_told_once_and_forgotten(
+    person: Person,
+) -> None:
+    socket = Path(person.mark, "session")
+    server = person.start("serve", "shell", "--in=none", "--out=none", f"--session=ipc://{socket}")
+    assert server.stdout is not None
+    server.stdout.readline()
+    name = await asyncio.to_thread(person.detach, "sleep 600", f"--connect=ipc://{socket}")
+    kill(*marked_processes(person.mark))
+    server.communicate()
+    await person.all_ended()
+    done, again = person.run("attach", name), person.run("attach", name)
+
+    assert_one_sentence(done, f"{name} is lost with its runner")
+    assert_one_sentence(again, f"no detached work '{name}'; nothing is detached")
+
+
+async def test_work_at_an_address_where_nobody_answers_now_is_kept(person: Person) -> None:
+    record = Path(person.mark, "kernel-runner", "detached", "work-0000", "record.json")
+    record.parent.mkdir(mode=0o700, parents=True)
+    work = Detached("work-0000", "tcp://127.0.0.1:1", "s", "shell", None, is_own=False)
+    record.write_bytes(msgspec.json.encode(work))
+
+    assert_one_sentence(person.run("attach"), "it may only be away: work-0000 is kept")
+    assert record.exists()
 
 
 def test_where_nobody_has_a_home_nothing_is_detached(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A program prints much and nobody takes it: memory stays small, and everything else goes on."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,6 +29,10 @@ async def kernel(tmp_path: Path) -> AsyncIterator[Kernel]:
         yield kernel
 
 
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 async def until_full(kernel: Kernel) -> None:
     while kernel.unread_bytes <= LITTLE:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
@@ -45,6 +50,27 @@ async def test_a_reply_that_nobody_reads_stays_with_the_runner_and_the_rest_is_a
 
     assert LITTLE < held < 10 * LITTLE
     assert (len(result.stdout), kernel.unread_bytes) == (MUCH, 0)
+
+
+async def test_no_more_than_a_little_is_on_its_way(tmp_path: Path) -> None:
+    async with (
+        runner(tmp_path, "shell") as started,
+        connect(started.addresses["session"]) as kernel,
+        connect(started.addresses["session"]) as other,
+        asyncio.timeout(FAILURE_SECONDS),
+    ):
+        kernel.max_unread_bytes = LITTLE
+        await other.status()
+        before = resident_bytes()
+        reply = kernel.execute(f"head -c {3 * MUCH} /dev/zero")
+        await until_full(kernel)
+        while (await other.status()).running is not None:
+            pass
+        grown = resident_bytes() - before
+        result = await reply.result()
+
+    assert grown < 20 * LITTLE
+    assert len(result.stdout) == 3 * MUCH
 
 
 async def test_a_reply_that_nobody_reads_can_be_interrupted(kernel: Kernel) -> None:

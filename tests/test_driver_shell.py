@@ -16,6 +16,7 @@ import kernel_runner
 from tests.driver_peer import FAILURE_SECONDS, next_frame, read_within
 
 DRIVER = Path(kernel_runner.__file__).parent / "langs/drivers/shell.bash"
+USAGE = ("cpu_us", "rss_kib")
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Peer:
     output: int
     input: int
     incoming: bytearray = field(default_factory=bytearray)
+    usage: dict[str, int] = field(default_factory=dict)
 
     def send(self, header: str, body: str = "") -> None:
         data = body.encode()
@@ -35,9 +37,11 @@ class Peer:
         os.write(self.commands, f"{type} {len(data)} {keys}".rstrip().encode() + b"\n" + data)
 
     def frame(self) -> tuple[str, bytes]:
-        """Header without its length, and body."""
+        """Header without its length and what was measured, and body."""
         type, keys, body = next_frame(self.events, self.incoming)
-        return " ".join([type, *keys]), body
+        pairs = dict(key.split("=", 1) for key in keys)
+        self.usage = {name: int(pairs.pop(name)) for name in USAGE if name in pairs}
+        return " ".join([type, *(f"{name}={text}" for name, text in pairs.items())]), body
 
     def run(self, code: str) -> str:
         self.send("code", code)
@@ -223,3 +227,36 @@ def test_the_driver_leaves_at_the_end_of_its_commands(peer: Peer) -> None:
     os.close(null)
 
     assert peer.process.wait(FAILURE_SECONDS) == 0
+
+
+def test_what_a_cell_took_is_told_with_its_children_and_without_the_cells_before(
+    peer: Peer,
+) -> None:
+    busy = "for ((i = 0; i < 300000; i++)); do :; done"
+    peer.run(f"bash -c '{busy}' | cat")
+    by_children = peer.usage
+    peer.run(f"set -euC; trap 'echo trapped' ERR; IFS=m; {busy}; x=$(printf %60000000s)")
+    by_itself = peer.usage
+    peer.run("unset x")
+    peer.run(":")
+
+    assert by_children["cpu_us"] > 100_000
+    assert by_itself["cpu_us"] > 100_000
+    assert by_itself["rss_kib"] > 60_000
+    assert peer.usage["cpu_us"] < 50_000
+    assert 1_000 < peer.usage["rss_kib"] < 60_000
+    assert peer.printed() == ""
+
+
+def test_what_a_shell_took_is_told_after_another_has_taken_its_place(peer: Peer) -> None:
+    assert peer.run("for ((i = 0; i < 300000; i++)); do :; done; set -e; false") == "done exit=1"
+    peer.run(":")
+
+    assert 0 <= peer.usage["cpu_us"] < 50_000
+
+
+def test_no_name_of_a_cell_is_taken_by_the_driver(peer: Peer) -> None:
+    peer.run("reason=why usage=how")
+    peer.run("echo $reason $usage")
+
+    assert peer.printed() == "why how\n"

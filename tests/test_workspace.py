@@ -106,6 +106,34 @@ def test_a_link_at_the_end_is_not_read_and_is_replaced_by_a_write(
     assert (outside / "secret").read_text() == "secret"
 
 
+def test_a_fifo_in_the_way_is_left_there_and_holds_up_no_write(workspace: Workspace) -> None:
+    os.mkfifo(workspace.root / "pipe")
+    workspace.write_part(".part", b"ours", offset=0, executable=False)
+
+    with pytest.raises(WorkspaceError) as written:
+        workspace.write("pipe", b"ours", executable=False)
+    with pytest.raises(WorkspaceError) as renamed:
+        workspace.rename(".part", "pipe")
+
+    assert [written.value.code, renamed.value.code] == ["not-a-file"] * 2
+    assert workspace.root.joinpath("pipe").is_fifo()
+    assert sorted(path.name for path in workspace.root.iterdir()) == [".part", "pipe"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("folder/../file", "may not contain '..'"),
+        ("/file", "leads out of the work directory"),
+        ("fi\0le", "may not contain a null character"),
+    ],
+)
+def test_a_name_that_is_refused_is_told_why(workspace: Workspace, name: str, sentence: str) -> None:
+    with pytest.raises(WorkspaceError, match=sentence) as refused:
+        workspace.read(name)
+    assert refused.value.code == "bad-path"
+
+
 def test_links_are_listed_as_links(workspace: Workspace, outside: Path) -> None:
     (workspace.root / "link").symlink_to(outside / "secret")
     os.mkfifo(workspace.root / "pipe")
@@ -167,15 +195,6 @@ def test_a_fifo_is_refused_at_once(workspace: Workspace) -> None:
         workspace.read("pipe")
 
     assert code_of(error) == "not-a-file"
-
-
-def test_a_fifo_in_the_way_does_not_hold_up_a_write(workspace: Workspace) -> None:
-    os.mkfifo(workspace.root / "main.py")
-    os.mkfifo(workspace.root / ".main.py.part")
-
-    workspace.write("main.py", b"print(1)", executable=False)
-
-    assert content(workspace, "main.py") == b"print(1)"
 
 
 def test_a_device_is_refused(workspace: Workspace) -> None:

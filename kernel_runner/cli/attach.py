@@ -58,6 +58,8 @@ def run(options: argparse.Namespace) -> int:
         ClientError: it was lost, or attached elsewhere.
     """
     work = _work_of(options.name)
+    if detached.is_lost(work):
+        raise _lost(work)
     key_file = key_file_of(options) or (Path(work.key_file) if work.key_file else None)
     try:
         exit_code = asyncio.run(_attach(work, key_file))
@@ -67,9 +69,11 @@ def run(options: argparse.Namespace) -> int:
     except SessionTaken:
         raise KernelRunnerError(f"{work.name} was attached elsewhere, and goes on there") from None
     except RunnerUnreachable as error:
-        if work.is_own:  # else it may only be away
-            detached.remove(work)
-        raise KernelRunnerError(f"{work.name} is lost with its runner: {error}") from None
+        if detached.is_lost(work):
+            raise _lost(work) from None
+        record = detached.folder() / work.name
+        text = f"{error}; it may only be away: {work.name} is kept, until you remove {record}"
+        raise KernelRunnerError(text) from None
     except RequestRefused as refused:
         if refused.code != "no-session":
             raise
@@ -77,6 +81,11 @@ def run(options: argparse.Namespace) -> int:
         text = f"{work.name} is not kept any more at {work.address}: it has ended, or expired"
         raise KernelRunnerError(text) from None
     os._exit(exit_code)  # a thread may still wait for keys
+
+
+def _lost(work: Detached) -> KernelRunnerError:
+    detached.remove(work)
+    return KernelRunnerError(f"{work.name} is lost with its runner, which has ended")
 
 
 def _work_of(name: str | None) -> Detached:

@@ -78,23 +78,33 @@ def remove(work: Detached) -> None:
 
 
 def every() -> Sequence[Detached]:
-    """All that can be come back to, the oldest first."""
+    """All that can be come back to, the oldest first; what is lost is removed."""
     files = sorted(folder().glob(f"*/{RECORD}"), key=_made_at)
-    return [work for file in files if (work := find(file.parent.name)) is not None]
+    there = []
+    for file in files:
+        if (work := find(file.parent.name)) is None:
+            continue
+        if is_lost(work):
+            remove(work)
+        else:
+            there.append(work)
+    return there
 
 
 def find(name: str) -> Detached | None:
-    """That of this name, if its runner is there; what is left of one that was killed is removed."""
+    """That of this name; its runner may have been killed."""
     if NAME.fullmatch(name) is None:
         return None
     try:
-        work = msgspec.json.decode((folder() / name / RECORD).read_bytes(), type=Detached)
+        return msgspec.json.decode((folder() / name / RECORD).read_bytes(), type=Detached)
     except (OSError, msgspec.DecodeError):
         return None
-    if work.is_own and not _is_heard(folder() / name / SOCKET):
-        remove(work)
-        return None
-    return work
+
+
+def is_lost(work: Detached) -> bool:
+    """Whether its runner is surely gone; one at another machine may only be away."""
+    scheme, _, path = work.address.partition("://")
+    return scheme == "ipc" and path.startswith("/") and not _is_heard(path)
 
 
 def only(works: Sequence[Detached]) -> Detached:
@@ -125,10 +135,12 @@ def _made_at(file: Path) -> float:
         return 0.0
 
 
-def _is_heard(path: Path) -> bool:
+def _is_heard(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         try:
-            client.connect(str(path))
-        except OSError:
+            client.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
             return False
+        except OSError:  # it may be busy, or not ours
+            return True
     return True

@@ -235,7 +235,7 @@ async def _serve(config: Config, control: socket.socket, until: Until) -> None:
             metrics=metrics,
         )
         stop = _stop_on_signals()
-        until.watch(server, launcher, stop)
+        until.watch(server, launcher, stop, config.session_at)
         try:
             await server.serve(stop)
         finally:

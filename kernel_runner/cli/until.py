@@ -24,7 +24,8 @@ class Until:
         stdin_fd: the standard input that it was started with, if it was told to hear it.  Each line
             is a path that goes with the runner: who started it may be gone, however it has ended.
         eof: the end of that is the runner's.
-        fetched: so is the end of its work, when that was fetched.
+        fetched: so is the end of its work, when that was fetched, or when its socket was removed,
+            as `attach` does at the end: what others have left nobody can fetch any more.
     """
 
     def __init__(self, stdin_fd: int | None, *, eof: bool, fetched: bool) -> None:
@@ -33,7 +34,9 @@ class Until:
         self._unread = b""
         self._was_used = False
 
-    def watch(self, server: "Server", launcher: Launcher, stop: asyncio.Event) -> None:
+    def watch(
+        self, server: "Server", launcher: Launcher, stop: asyncio.Event, session_at: str | None
+    ) -> None:
         """Set `stop` when it is time.
 
         Raises:
@@ -49,7 +52,9 @@ class Until:
                     [f"--until-{'eof' if self._eof else 'fetched'}: {text}"]
                 ) from error
         if self._fetched:
-            self._look(server, stop, loop.time() + UNUSED_SECONDS)
+            scheme, _, path = (session_at or "").partition("://")
+            socket = Path(path) if scheme == "ipc" else None
+            self._look(server, stop, socket, loop.time() + UNUSED_SECONDS)
 
     def _read(self, fd: int, launcher: Launcher, stop: asyncio.Event) -> None:
         if not (data := os.read(fd, 65_536)):
@@ -60,10 +65,14 @@ class Until:
         for line in lines:
             launcher.remove_at_end(Path(os.fsdecode(line)))
 
-    def _look(self, server: "Server", stop: asyncio.Event, unused_until: float) -> None:
+    def _look(
+        self, server: "Server", stop: asyncio.Event, socket: Path | None, unused_until: float
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._was_used |= server.was_used
-        if server.is_done and (self._was_used or loop.time() > unused_until):
+        is_lost = socket is not None and not socket.exists()
+        is_due = self._was_used or loop.time() > unused_until
+        if is_due and server.is_idle and (server.is_fetched or is_lost):
             stop.set()
         else:
-            loop.call_later(LOOK_SECONDS, self._look, server, stop, unused_until)
+            loop.call_later(LOOK_SECONDS, self._look, server, stop, socket, unused_until)

@@ -96,7 +96,8 @@ class Requests:
         """How much may arrive and be taken by nobody, 64 MiB by default, over all replies.
 
         What is more stays with the runner, and its program waits in the end; it comes when some of
-        it is taken, or somebody waits for something else.
+        it is taken, or somebody waits for something else.  What is on its way is not counted: up to
+        4 MiB more of output may be here.
         """
         return self._intake.max_unread_bytes
 

@@ -27,6 +27,8 @@ FAILED_HANDSHAKES: Final = (
     zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
 )
+RECEIVE: Final[Mapping[int, int]] = {zmq.RCVHWM: 64}
+"""Messages that libzmq holds while we take none, of up to 64 KiB: beside `max_unread_bytes`."""
 WATCHED: Final = (
     zmq.EVENT_CONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -118,7 +120,7 @@ class ClientSocket:
             self._context.socket(zmq.DEALER),
             on_frames=self._receive,
             on_writable=self._flush,
-            options={**KEEPALIVE, **RECONNECT, **_protection(self._keys)},
+            options={**KEEPALIVE, **RECONNECT, **RECEIVE, **_protection(self._keys)},
         )
         monitor = self._socket.socket.get_monitor_socket(WATCHED)
         self._monitor = ZSocket(monitor, on_frames=self._watch)

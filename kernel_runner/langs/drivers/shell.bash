@@ -9,7 +9,7 @@ exec 198<&"$1" 199>&"$2"
 eval "exec $1<&- $2>&-"
 set --
 shopt -s expand_aliases
-__kr_status=0 __kr_stopped='' __kr_ended='' __kr_trace='' __kr_depth=$BASH_SUBSHELL
+__kr_status=0 __kr_stopped='' __kr_ended='' __kr_trace='' __kr_depth=$BASH_SUBSHELL __kr_cpu_ms=0
 trap '' INT XFSZ  # a file that is too large is an error of the command
 
 # bash cannot set close-on-exec, but does on the copies it keeps of descriptors that a
@@ -51,8 +51,8 @@ __kr_reply() {
 }
 
 __kr_code() {
-    local reason=''
-    __kr_stopped=''
+    __kr_stopped='' __kr_reason=''  # no locals: a cell would set them
+    { builtin printf 5 >|/proc/self/clear_refs; } 2>/dev/null  # the peak of its memory begins anew
     __kr_cell "$1"
     # `set -x` is for the user's commands, not for ours
     { __kr_status=$? __kr_trace=${-//[!x]/}; set +x; } 2>/dev/null
@@ -63,9 +63,30 @@ __kr_code() {
         set +T
         __kr_status=$__kr_stopped
     elif ((__kr_status == 2)) && ! "$BASH" -O extglob -n <<<"$1" 2>/dev/null; then
-        reason=' reason=error'
+        __kr_reason=' reason=error'
     fi
-    builtin printf 'done 0 exit=%d%s\n' "$__kr_status" "$reason" >&"$__kr_out"
+    __kr_measure 2>/dev/null || __kr_usage=''
+    builtin printf 'done 0 exit=%d%s%s\n' "$__kr_status" "$__kr_reason" "$__kr_usage" >&"$__kr_out"
+}
+
+# Set `__kr_usage` to what this shell and the children that it has waited for took since the last
+# time.  Without a fork, `times` can only write into a file: that of a here-string, which is a pipe.
+__kr_measure() {
+    local times status minutes seconds total=0
+    {
+        builtin times >>/proc/self/fd/0
+        builtin read -r -N 200 times  # to the end; by lines would be byte by byte
+        builtin read -r -N 4000 status </proc/self/status
+    } <<<''
+    while [[ $times == *m*s* ]]; do
+        minutes=${times%%m*} times=${times#*m}
+        seconds=${times%%s*} times=${times#*s}
+        ((total += 10#${minutes//[!0-9]/} * 60000 + 10#${seconds//[!0-9]/}))
+    done
+    [[ $status == *VmHWM:*kB* ]] || return
+    status=${status#*VmHWM:}
+    __kr_usage=" cpu_us=$(((total - __kr_cpu_ms) * 1000)) rss_kib=$((${status%%kB*}))"
+    __kr_cpu_ms=$total
 }
 
 __kr_cell() {
@@ -128,7 +149,7 @@ __kr_leave() {
     # Some ways out undo redirections first, some do not.
     [[ ! -e /proc/self/fd/198 ]] || __kr_how=__kr_below
     (
-        __kr_depth=$BASH_SUBSHELL
+        __kr_depth=$BASH_SUBSHELL __kr_cpu_ms=0
         set +eux
         $__kr_how __kr_start "done 0 exit=$__kr_code"
     )

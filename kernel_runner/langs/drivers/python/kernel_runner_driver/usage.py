@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 
 class Usage:
-    """CPU time of the interpreter and of its waited-for children during one cell."""
+    """CPU time of the interpreter and of its waited-for children, and its memory, in one cell."""
 
     def __init__(self) -> None:
         self._children = getrusage(RUSAGE_CHILDREN)
         self._own = getrusage(RUSAGE_SELF)
 
     def begin(self) -> None:
+        _reset_peak()
         self._own = getrusage(RUSAGE_SELF)
 
     def spent(self) -> bytes:
@@ -21,3 +24,13 @@ class Usage:
         seconds += children[0] + children[1] - self._children[0] - self._children[1]
         self._children = children
         return b"cpu_us=%d rss_kib=%d" % (seconds * 1_000_000, own[2])
+
+
+def _reset_peak() -> None:
+    """What was resident before does not count; where /proc does not let us, the peak stays."""
+    with suppress(OSError):
+        descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, b"5")
+        finally:
+            os.close(descriptor)
