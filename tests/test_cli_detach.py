@@ -17,7 +17,7 @@ import pytest
 
 from kernel_runner.cli.detached import Detached
 from tests.commanding import COMMAND, assert_one_sentence, environment
-from tests.running import MARK, RunnerProcess, marked_processes, process_ended, runner
+from tests.running import LOOK_SECONDS, MARK, RunnerProcess, marked_processes, process_ended, runner
 from tests.screen import Terminal
 from tests.tools import require_tool
 from tests.wire import FAILURE_SECONDS
@@ -422,9 +422,10 @@ async def test_what_is_lost_with_a_runner_that_was_there_is_told_once_and_forgot
     assert server.stdout is not None
     server.stdout.readline()
     name = await asyncio.to_thread(person.detach, "sleep 600", f"--connect=ipc://{socket}")
-    kill(*marked_processes(person.mark))
+    while left := marked_processes(person.mark):  # some are only just born
+        kill(*left)
+        await asyncio.sleep(LOOK_SECONDS)
     server.communicate()
-    await person.all_ended()
     done, again = person.run("attach", name), person.run("attach", name)
 
     assert_one_sentence(done, f"{name} is lost with its runner")
