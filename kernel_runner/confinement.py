@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import marshal
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +76,7 @@ class Confinement:
         self.warning = shown if lacks else ""
         """What this kernel cannot do of it; empty where it does all."""
         for folder in private:
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         real = os.path.realpath(work_dir)
         self._variables = {
             # nobody may write to the system, whoever's current folder that is
@@ -86,6 +87,10 @@ class Confinement:
         }
         self._tools = [str(tool) for tool in tools]
         self._scratch = private[0].parent
+
+    def compiled(self) -> bytes:
+        """The policy as the guardian is told of it, so that it is read only once."""
+        return marshal.dumps(dict(self._plan))
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """What of it programs find."""

@@ -29,8 +29,9 @@ Runner to guardian, on the control socket:
     memfd holds `marshal.dumps(spec)`; see `program_start.Spec`.  The answer comes on the keeper's
     socket.
 `("jail", policy)`
-    from now on each spawn has a jail in its `Spec`, and one descriptor more, the last one: what
-    the jail refuses is written there, as JSON lines.
+    with SCM_RIGHTS `[plan_memfd]`, which holds the policy as `jail.plan` has compiled it.  From
+    now on each spawn has a jail in its `Spec`, and one descriptor more, the last one: what the
+    jail refuses is written there, as JSON lines.
 `("remove", path)`
     removes this file or folder, with all that is in it, when the runner has ended, however.
 `("forget", path)`
@@ -312,8 +313,9 @@ class _Guardian:
         match marshal.loads(message):
             case ("spawn", n_fds) if n_fds == len(fds) and self._exit_code is None:
                 self._spawn(message, fds)
-            case ("jail", policy):
-                self._warden.prepare(policy)
+            case ("jail", policy) if len(fds) == 1:
+                plan = marshal.loads(os.pread(fds[0], os.fstat(fds[0]).st_size, 0))
+                self._warden.prepare(policy, plan)
             case ("remove", path):
                 self._to_remove[path] = None
             case ("forget", path):

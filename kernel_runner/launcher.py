@@ -302,7 +302,7 @@ class Launcher:
             theirs = [fd for _, fd in descriptors]
             spec["jail"] = self._confinement.place(words[0], env, cwd, theirs)
         ours, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with keepers, _payload(spec) as payload:
+        with keepers, _payload(marshal.dumps(dict(spec))) as payload:
             ours.setblocking(False)
             spawned = Spawned(ours, words[0], on_stopped, on_limit, on_killed)
             fds = [keepers.fileno(), payload, *(fd for _, fd in descriptors)]
@@ -315,7 +315,8 @@ class Launcher:
     def confine(self, confinement: "Confinement") -> None:
         """Put every program that starts from now on into this jail."""
         self._confinement = confinement
-        self._control.send(marshal.dumps(("jail", confinement.policy)))
+        with _payload(confinement.compiled()) as plan:
+            socket.send_fds(self._control, [marshal.dumps(("jail", confinement.policy))], [plan])
 
     @contextmanager
     def _refusals_of(self, spawned: Spawned) -> Iterator[list[int]]:
@@ -365,11 +366,11 @@ class Launcher:
 
 
 @contextmanager
-def _payload(spec: "Spec") -> Iterator[int]:
-    """A memory file with what is too large for a message: arguments and environment."""
+def _payload(content: bytes) -> Iterator[int]:
+    """A memory file with what is too large for a message: arguments and environment, a plan."""
     fd = os.memfd_create("kernel-runner-spawn", os.MFD_CLOEXEC)
     with os.fdopen(fd, "wb") as file:
-        file.write(marshal.dumps(dict(spec)))
+        file.write(content)
         file.flush()
         yield fd
 

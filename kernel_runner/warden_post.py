@@ -16,6 +16,8 @@ TYPE_CHECKING = False  # `typing` costs 2 ms and is needed by the checker only
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from kernel_runner.jail.plan import Plan
+
 
 class WardenPost:
     """The warden of the guardian, which is this process; `pid` while there is one.
@@ -28,22 +30,15 @@ class WardenPost:
         self.pid: int | None = None
         self._poll = poll
         self._questions: socket.socket | None = None
-        self._policy: str | None = None
+        self._is_needed = False
         self._orders: socket.socket | None = None
 
-    def prepare(self, policy: str) -> None:
-        """Load what programs under this policy need, so that no fork has to.
-
-        A policy that cannot be used is told by whoever starts a program under it.
-        """
+    def prepare(self, policy: str, compiled: Plan) -> None:
+        """Load what programs under this policy need, so that no fork has to."""
         from kernel_runner.jail import plan  # late: most guardians guard no jail
-        from kernel_runner.jail.errors import JailError
 
-        self._policy = policy
-        try:
-            plan.load_once(policy)
-        except JailError:
-            return
+        plan.know(policy, compiled)
+        self._is_needed = True
         self._stand()
 
     def way(self) -> int | None:
@@ -52,7 +47,7 @@ class WardenPost:
         Raises:
             OSError: there is no warden, and none can be forked.
         """
-        if self._policy is None:
+        if not self._is_needed:
             return None
         if self.pid is None:
             self._stand()

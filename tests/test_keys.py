@@ -197,7 +197,7 @@ def test_a_runner_with_keys_may_be_reached_by_others_but_its_agents_sockets_may_
         "session": "tcp://0.0.0.0:0",
     }
     loaded = config.load("python", flags, {})
-    [problem] = problems_of(work, **{**flags, "in": "tcp://0.0.0.0:0"})
+    [problem] = problems_of(work, **{**flags, "in": "tcp://0.0.0.0:0", "out": "2001"})
 
     assert loaded.session_keys is not None
     assert problem.startswith("in: ")
@@ -214,7 +214,13 @@ def test_options_about_keys_that_cannot_be_used_are_told(work: Path, made: Path)
     wrong = {
         "client-keys: is missing": {"server_key": server},
         "server-key: is missing": {"client_keys": clients},
-        "no session address": {"server_key": server, "client_keys": clients, "session": "none"},
+        "no session address": {
+            "server_key": server,
+            "client_keys": clients,
+            "session": "none",
+            "in": "2000",
+            "out": "2001",
+        },
         "nobody could connect": {"server_key": server, "client_keys": str(empty)},
         "No such file": {"server_key": server, "client_keys": "/no/such"},
         "it has to be `secret KEY`": {

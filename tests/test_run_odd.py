@@ -41,3 +41,17 @@ def test_bytes_that_are_no_text_reach_the_language_as_they_are(tmp_path: Path) -
 
 def test_an_empty_word_is_no_file(tmp_path: Path) -> None:
     assert_one_sentence(command("run", "", cwd=tmp_path), "the name of a file is empty")
+
+
+@pytest.mark.parametrize("words", [("--detach",), ("--connect", "ipc://nowhere")])
+def test_words_that_are_no_text_are_not_sent(
+    tmp_path: Path, home: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "main.py").write_text("print('started')")
+    odd = os.fsdecode(b"\xff")
+    state = {"XDG_STATE_HOME": str(home)}
+
+    done = command("run", *words, "main.py", "--", odd, cwd=tmp_path, env=state)
+
+    assert_one_sentence(done, "'\\udcff' is not UTF-8, and can only be used here")
+    assert_one_sentence(command("cancel", "ipc://nowhere", odd), "is not UTF-8")

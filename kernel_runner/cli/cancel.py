@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
         UsageError: there is an address, but no id.
         RequestRefused: it neither waits nor runs.
     """
+    remote.check_text([options.id])
     if options.address is None and detached.find(options.id) is not None:
         options.address = options.id  # its program is called like it
     if options.address is None and "://" in options.id:

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
@@ -77,6 +78,15 @@ def in_full(address: str) -> str:
     if (work := detached.find(address)) is not None:
         return work.address
     return f"tcp://127.0.0.1:{address}" if address.isdecimal() else address
+
+
+def check_text(words: Iterable[str]) -> None:
+    """Raises `UsageError` where one cannot be sent: words on the wire are UTF-8."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{word!r} is not UTF-8, and can only be used here") from None
 
 
 def _read_address(file: str) -> str:

@@ -118,18 +118,20 @@ def run(options: argparse.Namespace) -> int:
         gc.enable()
         exit_code = run_here(_program(options, language), control, watch=options.watch)
     else:
-        from kernel_runner.cli.remote import in_full
+        from kernel_runner.cli.remote import check_text, in_full
         from kernel_runner.cli.run_remote import run_there
 
+        check_text([*options.files, *options.rest])
         program, key_file = _program(options, language), key_file_of(options)
         exit_code = run_there(program, in_full(options.connect), options.files, key_file)
     os._exit(exit_code)  # all is flushed, and the interpreter's own end would take 10 ms more
 
 
 def _detach(options: argparse.Namespace, language: "type[BaseRunner]") -> int:
-    from kernel_runner.cli.remote import in_full
+    from kernel_runner.cli.remote import check_text, in_full
     from kernel_runner.cli.run_detached import run_detached
 
+    check_text([*options.files, *options.rest])
     program, key_file = _program(options, language), key_file_of(options)
     address = None if options.connect is None else in_full(options.connect)
     return run_detached(program, options.files, address, key_file)

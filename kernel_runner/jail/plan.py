@@ -81,6 +81,11 @@ def load_once(name: str) -> Plan:
     return _loaded[name]
 
 
+def know(name: str, plan: Plan) -> None:
+    """Have `load_once` find this one, which another process has loaded."""
+    _loaded[name] = plan
+
+
 def _cache_file(path: str, kind: str) -> str:
     folder, name = os.path.split(path)
     return f"{folder or '.'}/{CACHE}/{name}.{kind}.{os.uname().machine}"
