@@ -12,6 +12,11 @@ shopt -s expand_aliases
 __kr_status=0 __kr_stopped='' __kr_ended='' __kr_trace='' __kr_depth=$BASH_SUBSHELL __kr_cpu_ms=0
 trap '' INT XFSZ  # a file that is too large is an error of the command
 
+# A jail would tell of each write below /proc, so nothing is measured in one.
+__kr_jailed=''
+{ builtin read -r -N 4000 __kr_jailed </proc/self/status; } 2>/dev/null
+[[ ! $__kr_jailed || $__kr_jailed == *NoNewPrivs:?1*Seccomp:?2* ]] && __kr_jailed=yes || __kr_jailed=''
+
 # bash cannot set close-on-exec, but does on the copies it keeps of descriptors that a
 # redirection covers.  Everything runs below such a redirection and uses those copies.
 __kr_below() {
@@ -52,7 +57,8 @@ __kr_reply() {
 
 __kr_code() {
     __kr_stopped='' __kr_reason=''  # no locals: a cell would set them
-    { builtin printf 5 >|/proc/self/clear_refs; } 2>/dev/null  # the peak of its memory begins anew
+    # the peak of its memory begins anew
+    [[ $__kr_jailed ]] || { builtin printf 5 >|/proc/self/clear_refs; } 2>/dev/null
     __kr_cell "$1"
     # `set -x` is for the user's commands, not for ours
     { __kr_status=$? __kr_trace=${-//[!x]/}; set +x; } 2>/dev/null
@@ -65,7 +71,7 @@ __kr_code() {
     elif ((__kr_status == 2)) && ! "$BASH" -O extglob -n <<<"$1" 2>/dev/null; then
         __kr_reason=' reason=error'
     fi
-    __kr_measure 2>/dev/null || __kr_usage=''
+    [[ ! $__kr_jailed ]] && __kr_measure 2>/dev/null || __kr_usage=''
     builtin printf 'done 0 exit=%d%s%s\n' "$__kr_status" "$__kr_reason" "$__kr_usage" >&"$__kr_out"
 }
 
