@@ -43,16 +43,6 @@ def test_state_and_the_last_value_are_kept(peer: Peer) -> None:
     assert words(peer.run("_ + a")) == "41\n"
 
 
-def test_the_memory_of_a_cell_is_not_that_of_the_ones_before(peer: Peer) -> None:
-    if not os.access("/proc/self/clear_refs", os.W_OK):
-        pytest.skip("the kernel cannot reset a peak")
-    much = peer.run("x = b'x' * (200 << 20); del x")[-1].keys["rss_kib"]
-    little = peer.run("1")[-1].keys["rss_kib"]
-
-    assert int(much) > 200 << 10
-    assert int(little) < 150 << 10
-
-
 def test_future_features_are_kept(peer: Peer) -> None:
     peer.run("from __future__ import annotations")
 

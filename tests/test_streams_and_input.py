@@ -228,6 +228,18 @@ async def test_a_limit_that_is_not_above_0_is_refused(talk: Talk) -> None:
         kernel.execute("echo no", wall_s=0)
 
 
+async def test_the_memory_of_a_query_is_not_that_of_the_ones_before(talk: Talk) -> None:
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        pytest.skip("the kernel cannot reset a peak")
+    _, kernel = talk
+
+    much = await kernel.query("x = b'x' * (200 << 20); del x").result()
+    little = await kernel.query("1").result()
+
+    assert much.usage.max_rss_bytes > 200 << 20
+    assert little.usage.max_rss_bytes < 150 << 20
+
+
 async def test_the_usage_counts_the_whole_tree(talk: Talk) -> None:
     _, kernel = talk
     burn = "import time\nwhile time.process_time() < 0.3: pass"
