@@ -45,11 +45,12 @@ class Allowance(msgspec.Struct, frozen=True):
         for name in NUMBERS:
             value = getattr(requested, name)
             if value is not None and not value > 0:
-                return f"limits.{name} has to be above 0, not {value:g}"
+                hint = "leave it out for what the runner gives"
+                return f"limits.{name} has to be above 0, not {value:g}; {hint}"
         if (name := above(requested, self.ceiling) or "") == "":
             return None
         wanted, most = (amount(name, getattr(one, name)) for one in (requested, self.ceiling))
-        return f"limits.{name}: {wanted} is above what this runner allows, {most}"
+        return f"limits.{name}: {wanted} is above what this runner allows, {most}; ask for less"
 
 
 UNLIMITED: Final = Allowance()
