@@ -10,11 +10,12 @@ from typing import Final
 from kernel_runner.errors import ConfigError
 
 NO_ADDRESS: Final = "none"
+LOOPBACK: Final = "127.0.0.1"
 MAX_IPC_BYTES: Final = 107
 """What the kernel takes as the path of a socket."""
 
 
-def in_full(text: str, host: str) -> str:
+def in_full(text: str, host: str = LOOPBACK) -> str:
     """The address that is meant: a port alone is one of this host."""
     if not text.isdecimal():
         return text

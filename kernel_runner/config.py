@@ -308,7 +308,7 @@ def _address(
         return None
     if not text and field == "session" and not options.bind:
         text = addresses.private_session(environment)
-    text = addresses.in_full(text or str(DEFAULT_PORTS[field]), options.bind or "127.0.0.1")
+    text = addresses.in_full(text or str(DEFAULT_PORTS[field]), options.bind or addresses.LOOPBACK)
     if problem := addresses.problem_of(text):
         problems.append(f"{name}: {problem}")
     elif addresses.reaches_others(text) and not options.plaintext:

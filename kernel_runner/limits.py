@@ -47,10 +47,11 @@ class Allowance(msgspec.Struct, frozen=True):
             if value is not None and not value > 0:
                 hint = "leave it out for what the runner gives"
                 return f"limits.{name} has to be above 0, not {value:g}; {hint}"
-        if (name := above(requested, self.ceiling) or "") == "":
+        passed = above(requested, self.ceiling)
+        if passed is None:
             return None
-        wanted, most = (amount(name, getattr(one, name)) for one in (requested, self.ceiling))
-        return f"limits.{name}: {wanted} is above what this runner allows, {most}; ask for less"
+        wanted, most = (amount(passed, getattr(one, passed)) for one in (requested, self.ceiling))
+        return f"limits.{passed}: {wanted} is above what this runner allows, {most}; ask for less"
 
 
 UNLIMITED: Final = Allowance()

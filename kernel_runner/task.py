@@ -182,12 +182,12 @@ class Task:
             return
         resume = self.clock.pause()
         patience = Patience(self.session.room())
-        if is_all := self.activity is None:
+        if is_ours := self.activity is None:
             self.begin(patience)
         try:
             await patience.ended()
         finally:
-            if is_all:
+            if is_ours:
                 self.activity = None
             resume()
 

@@ -15,8 +15,6 @@ EXPECTED: Final[Mapping[object, str]] = {
     LogFormat | None: "text or json",
     LogLevel | None: "debug, info, warning or error",
 }
-LOOPBACK: Final = "127.0.0.1"
-"""The host of a port alone, whatever ``bind`` says: clients need not read metrics."""
 OTEL_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 OTEL_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
 OTEL_KEYS: Final = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
@@ -66,7 +64,7 @@ def read(
 def _metrics_at(text: str | None, problems: list[str], *, plaintext: bool | None) -> str | None:
     if text in (None, addresses.NO_ADDRESS):
         return None
-    address = addresses.in_full(text, LOOPBACK)
+    address = addresses.in_full(text)  # whatever ``bind`` says: clients need not read metrics
     if not address.startswith("tcp://") or addresses.problem_of(address):
         problems.append(f"metrics: {text!r} is no address; write PORT, tcp://HOST:PORT or none")
     elif addresses.reaches_others(address) and not plaintext:

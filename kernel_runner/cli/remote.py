@@ -77,7 +77,7 @@ def in_full(address: str) -> str:
     """The address that is meant: a port alone is one of this machine, a name detached work."""
     if (work := detached.find(address)) is not None:
         return work.address
-    return f"tcp://127.0.0.1:{address}" if address.isdecimal() else address
+    return addresses.in_full(address)
 
 
 def check_text(words: Iterable[str]) -> None:

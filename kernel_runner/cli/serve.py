@@ -251,7 +251,7 @@ def _announce(config: Config, launcher: Launcher, addresses: Mapping[str, str]) 
         launcher.remove_at_end(file)
         new = file.with_name(f"{file.name}.{os.getpid()}")
         try:
-            new.write_text(_line({name: _in_full(at) for name, at in addresses.items()}) + "\n")
+            new.write_text(_line({name: _absolute(at) for name, at in addresses.items()}) + "\n")
             new.replace(file)  # whoever finds it finds all of it
         except OSError as error:
             raise ConfigError([f"address-file: {file}: {error.strerror}"]) from error
@@ -263,7 +263,7 @@ def _line(addresses: Mapping[str, str]) -> str:
     return json.dumps({**always, **addresses})
 
 
-def _in_full(address: str) -> str:
+def _absolute(address: str) -> str:
     """As somebody in another folder has to write it."""
     if not address.startswith("ipc://"):
         return address
