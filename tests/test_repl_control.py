@@ -35,7 +35,7 @@ def test_a_second_ctrl_c_kills_what_does_not_listen(open_repl: Open) -> None:
     repl = open_repl("python")
 
     repl.paste(
-        "import time; print('deaf')\nwhile True:\n try: time.sleep(600)\n except: print('no')"
+        "import time\nwhile True:\n try: print('deaf'); time.sleep(600)\n except: print('no')"
     )
     repl.type("<escape>", "<enter>")
     repl.until("^deaf$")

@@ -12,7 +12,7 @@ from kernel_runner.messages.commands import Cancel, Interrupt, Query
 from kernel_runner.messages.options import Limits, TaskOptions
 from kernel_runner.testing import running
 from tests.running import connected, conversation, runner
-from tests.wild import ENV, Held, Wild, finish_of, returning, wild
+from tests.wild import ENV, Held, finish_of, returning, wild
 from tests.wire import SessionClient
 
 
@@ -52,13 +52,13 @@ async def test_a_hook_that_awaits_for_ever_is_ended_by_its_client(
 
 
 async def test_a_language_that_does_not_shut_down_ends_the_runner_as_broken(tmp_path: Path) -> None:
-    class Clinging(Wild):
+    class Clinging(wild(next=returning(0))):  # type: ignore[misc]
         async def shutdown(self) -> None:
             await asyncio.Event().wait()
 
     with pytest.raises(ExceptionGroup) as raised:
-        async with running(Clinging, tmp_path, env=ENV):
-            pass
+        async with running(Clinging, tmp_path, env=ENV) as client:
+            await finish_of(client, Query("next"), "r1")
 
     assert raised.group_contains(RunnerBroken, match="does not shut down")
 
